@@ -1,0 +1,94 @@
+import pg from 'pg';
+
+/** Anything that runs a statement: the pool, or the one connection of a transaction. */
+export interface Queryable {
+  // biome-ignore lint/suspicious/noExplicitAny: a row has the shape of its statement, which only the caller knows.
+  query<Row extends pg.QueryResultRow = any>(
+    statement: string | { text: string; values?: unknown[]; name?: string },
+    values?: unknown[],
+  ): Promise<pg.QueryResult<Row>>;
+}
+
+export type Transaction = pg.PoolClient;
+
+/** A pool of connections to PostgreSQL, with the few things that rooms do with it. */
+export interface Database extends Queryable {
+  /** Runs `work` in a transaction: commits when it returns, rolls back when it throws. */
+  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  /** A connection of its own, for COPY and session locks; `release()` it. */
+  connect(): Promise<pg.PoolClient>;
+  close(): Promise<void>;
+  readonly pool: pg.Pool;
+}
+
+export interface DatabaseOptions {
+  url: string;
+  /** Upper bound of connections of this process. */
+  maxConnections: number;
+  /** Shown in pg_stat_activity. */
+  applicationName: string;
+  onError?: (error: Error) => void;
+}
+
+// int8 as number: no count or position of ours passes 2^53. numeric stays a string.
+pg.types.setTypeParser(pg.types.builtins.INT8, Number);
+// date as the string it is (`2026-11-21`); as a Date it would be shifted by the zone of the process.
+pg.types.setTypeParser(pg.types.builtins.DATE, (value) => value);
+
+export function openDatabase(options: DatabaseOptions): Database {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.maxConnections,
+    application_name: options.applicationName,
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 60_000,
+    // jit costs more than it gains on statements of milliseconds.
+    options: '-c jit=off -c TimeZone=UTC',
+  });
+  // An idle connection that breaks (server restarted) is dropped by the pool; without a listener it would end the process.
+  pool.on('error', (error) => options.onError?.(error));
+  return {
+    pool,
+    query: ((statement: string, values?: unknown[]) => pool.query(statement, values)) as Queryable['query'],
+    connect: () => pool.connect(),
+    close: () => pool.end(),
+    transaction: (work) => inTransaction(pool, work),
+  };
+}
+
+async function inTransaction<T>(pool: pg.Pool, work: (tx: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  // A connection that breaks while it is ours says so by an event; the running statement rejects as well.
+  const onError = (error: Error) => {
+    broken = error;
+  };
+  client.on('error', onError);
+  try {
+    await client.query('begin');
+    const result = await work(client);
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch((failure: Error) => {
+      broken = failure;
+    });
+    throw error;
+  } finally {
+    client.off('error', onError);
+    client.release(broken);
+  }
+}
+
+/** Is this the error of a connection that went away (server stopped, killed or restarted), so that trying again later can help? */
+export function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = (error as Error & { code?: string }).code ?? '';
+  return (
+    /^(08|57P0)/.test(code) ||
+    ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'].includes(code) ||
+    /Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|not queryable/.test(
+      error.message,
+    )
+  );
+}
