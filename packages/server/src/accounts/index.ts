@@ -1,0 +1,1 @@
+export { fullScopes, type Principal, type Scopes } from './principal.ts';

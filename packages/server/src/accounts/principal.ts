@@ -1,0 +1,17 @@
+/** What a principal may touch. `buckets` bounds the object-store buckets that imports and exports may name. */
+export interface Scopes {
+  applications: '*' | string[];
+  /** `*`, an action (`mobiletargeting:GetApp`), or a prefix of one (`mobiletargeting:Get*`). */
+  actions: string[];
+  buckets: '*' | string[];
+}
+
+export const fullScopes: Scopes = { applications: '*', actions: ['*'], buckets: '*' };
+
+/** Who calls: an access key (signed requests), a bearer token, or an operator (console and command line). */
+export interface Principal {
+  kind: 'access_key' | 'token' | 'operator';
+  id: string;
+  name: string;
+  scopes: Scopes;
+}
