@@ -8,6 +8,12 @@ create table applications (
   created_at timestamptz not null default now()
 );
 
+-- Deleted applications whose data is not all erased yet: the rows of other rooms go in chunks, after the answer.
+create table deleted_applications (
+  id text collate "C" primary key,
+  deleted_at timestamptz not null default now()
+);
+
 create table channels (
   application_id text collate "C" not null references applications on delete cascade,
   type text collate "C" not null,

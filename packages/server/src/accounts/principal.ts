@@ -15,3 +15,8 @@ export interface Principal {
   name: string;
   scopes: Scopes;
 }
+
+/** As it stands in audit entries and "modified by": `access_key:PRAK…`. */
+export function principalName(principal: Principal): string {
+  return `${principal.kind}:${principal.id}`;
+}

@@ -1,7 +1,18 @@
+import type { ApplicationEraser } from '../../accounts/index.ts';
+import type { Queryable } from '../../platform/database.ts';
+import type { ArnResource } from './arn.ts';
+
+/** Does the resource that this ARN names exist? */
+export type ResourceCheck = (db: Queryable, resource: ArnResource) => Promise<boolean>;
+
 /**
  * What start.ts makes once and handlers use. A room whose handler needs such a thing adds one line here
  * (`renderer: Renderer;`) and start.ts sets it; a member must be cheap to reach and safe to use from many requests
  * at once. What a handler can call as a plain function of a room (with `ctx.database`) does not belong here.
  */
-// biome-ignore lint/suspicious/noEmptyInterface: the first member comes with the first family that needs one.
-export interface Services {}
+export interface Services {
+  /** What the rooms do when an application is deleted. */
+  erasers: readonly ApplicationEraser[];
+  /** The kinds of resources that can be tagged, beside applications. */
+  taggable: { [Kind in ArnResource['kind']]?: ResourceCheck };
+}

@@ -1,0 +1,32 @@
+import sql, { empty, join, type Sql } from 'sql-template-tag';
+
+export const insertApplication = (id: string, name: string): Sql =>
+  sql`insert into applications (id, name) values (${id}, ${name}) returning id, name, created_at`;
+
+export const selectApplication = (id: string): Sql =>
+  sql`select id, name, created_at from applications where id = ${id}`;
+
+/** @param ids only these applications; undefined for all. */
+export const selectApplications = (ids: string[] | undefined, after: string, limit: number): Sql => sql`
+  select id, name, created_at from applications
+  where ${join([sql`id > ${after}`, ...(ids ? [sql`id = any(${ids})`] : [])], ' and ')}
+  order by id limit ${limit}`;
+
+/** The application is gone with this statement; what other rooms hold of it is marked for erasure. */
+export const deleteApplicationRow = (id: string): Sql => sql`
+  with deleted as (delete from applications where id = ${id} returning id, name, created_at),
+  marked as (insert into deleted_applications (id) select id from deleted)
+  select id, name, created_at from deleted`;
+
+export const selectDeletedApplications = (): Sql =>
+  sql`select id from deleted_applications order by deleted_at limit 100`;
+
+export const forgetDeletedApplication = (id: string): Sql =>
+  sql`delete from deleted_applications where id = ${id}`;
+
+export const selectSettings = (id: string, lock: boolean): Sql =>
+  sql`select settings, settings_modified_at from applications where id = ${id} ${lock ? sql`for update` : empty}`;
+
+export const updateSettingsRow = (id: string, settings: string): Sql => sql`
+  update applications set settings = ${settings}, settings_modified_at = now()
+  where id = ${id} returning settings, settings_modified_at`;

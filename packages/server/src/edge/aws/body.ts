@@ -1,0 +1,108 @@
+import type { IncomingMessage } from 'node:http';
+import { CallerError } from '../../platform/errors.ts';
+
+/** Pinpoint's documented bounds of a request's body. */
+export const maxBodyBytes = 7 * 1024 * 1024;
+export const maxEventsBodyBytes = 4 * 1024 * 1024;
+
+/** No modelled input nests deeper than about a dozen levels; parsing a very deep one takes seconds. */
+const maxDepth = 64;
+
+/** How much, and how long, is read and thrown away after a refusal, so that the client reads the answer. */
+const discardBytes = 64 * 1024 * 1024;
+const discardMs = 5_000;
+
+/** The whole body, at most `limit` bytes of it. @throws CallerError payload_too_large */
+export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const onData = (chunk: Buffer) => {
+      length += chunk.length;
+      if (length > limit) {
+        stop();
+        request.pause();
+        reject(tooLarge(limit));
+      } else chunks.push(chunk);
+    };
+    const onEnd = () => {
+      stop();
+      resolve(Buffer.concat(chunks, length));
+    };
+    const onClose = () => {
+      stop();
+      reject(new CallerError('bad_request', 'The connection closed before the whole body had come'));
+    };
+    const stop = () => {
+      request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
+    };
+    request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
+  });
+}
+
+function tooLarge(limit: number): CallerError {
+  return new CallerError('payload_too_large', `The body is larger than ${limit} bytes`);
+}
+
+/**
+ * Reads what is left of a refused body and forgets it, within bounds. A client that is still sending would otherwise
+ * meet a reset connection and never see why.
+ */
+export function discardBody(request: IncomingMessage): void {
+  if (request.complete || request.destroyed) return;
+  let length = 0;
+  const timer = setTimeout(() => request.destroy(), discardMs);
+  request.on('data', (chunk: Buffer) => {
+    length += chunk.length;
+    if (length > discardBytes) request.destroy();
+  });
+  request.on('error', () => request.destroy());
+  request.on('close', () => clearTimeout(timer));
+  request.on('end', () => clearTimeout(timer));
+  request.resume();
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/**
+ * The body as JSON; undefined when it is empty. Of a key that stands twice in one object the last one counts, as in
+ * every JSON parser that clients use.
+ * @throws CallerError bad_request
+ */
+export function parseJson(body: Buffer): unknown {
+  if (body.length === 0) return undefined;
+  if (deeperThan(body, maxDepth)) {
+    throw new CallerError('bad_request', `$: the JSON nests deeper than ${maxDepth} levels`, '$');
+  }
+  let text: string;
+  try {
+    text = utf8.decode(body);
+  } catch {
+    throw new CallerError('bad_request', '$: the body is not UTF-8', '$');
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const reason = (error as Error).message.toWellFormed().slice(0, 200);
+    throw new CallerError('bad_request', `$: the body is not JSON: ${reason}`, '$');
+  }
+}
+
+const quote = 0x22;
+const backslash = 0x5c;
+
+/** Counts brackets outside strings; works on bytes, since UTF-8 never uses these codes inside a character. */
+function deeperThan(body: Buffer, limit: number): boolean {
+  let depth = 0;
+  for (let at = 0; at < body.length; at++) {
+    const code = body[at]!;
+    if (code === quote) {
+      at++;
+      while (at < body.length && body[at] !== quote) at += body[at] === backslash ? 2 : 1;
+    } else if (code === 0x7b || code === 0x5b) {
+      if (++depth > limit) return true;
+    } else if (code === 0x7d || code === 0x5d) depth--;
+  }
+  return false;
+}

@@ -1,0 +1,163 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Principal } from '../../accounts/index.ts';
+import type { Clock } from '../../platform/clock.ts';
+import type { Database } from '../../platform/database.ts';
+import { CallerError } from '../../platform/errors.ts';
+import { uuidv7 } from '../../platform/ids.ts';
+import type { Log } from '../../platform/log.ts';
+import { parseArn } from './arn.ts';
+import { discardBody, maxBodyBytes, maxEventsBodyBytes, parseJson, readBody } from './body.ts';
+import { type OperationModel, operationModels } from './model.ts';
+import type { OperationContext, OperationHandlers, OperationName } from './operation.ts';
+import { parseInput, type WireObject } from './parse.ts';
+import { sendError, sendReply, toCallerError } from './reply.ts';
+import { type Match, Router } from './router.ts';
+import { serialise } from './serialise.ts';
+import type { Services } from './services.ts';
+import { type FindAccessKey, SignatureVerifier, type SignedRequest, sha256 } from './signature.ts';
+
+/** The service name that Pinpoint's clients sign for; also the prefix of actions. */
+const service = 'mobiletargeting';
+
+export interface WireEngineOptions {
+  handlers: OperationHandlers;
+  findAccessKey: FindAccessKey;
+  /** @throws CallerError forbidden. `applicationId` is undefined for what belongs to no application. */
+  authorize: (principal: Principal, action: string, applicationId: string | undefined) => void;
+  region: string;
+  accountId: string;
+  database: Database;
+  clock: Clock;
+  log: Log;
+  services: Services;
+  /** Called once for each answered request, for metrics. */
+  observe?: (request: { operation: OperationName | undefined; status: number; durationMs: number }) => void;
+}
+
+export interface WireEngine {
+  /** Answers one request; never rejects. */
+  handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
+}
+
+/** One handler of any operation: the models hold what the types say of each. */
+type AnyHandler = (input: WireObject, ctx: OperationContext) => Promise<WireObject>;
+
+/** The Pinpoint API on node:http: route, authenticate, parse, authorise, handle, answer. */
+export function createWireEngine(options: WireEngineOptions): WireEngine {
+  const router = new Router(operationModels.values());
+  const verifier = new SignatureVerifier({ ...options, service });
+
+  async function answer(request: IncomingMessage, match: Match, url: Url, requestId: string, log: Log) {
+    const { model } = match;
+    const pending = await verifier.begin(signedRequest(request, url));
+    const body = await readBody(request, model.name === 'PutEvents' ? maxEventsBodyBytes : maxBodyBytes);
+    const principal = pending.verify(sha256(body));
+    const handler = options.handlers[model.name] as AnyHandler | undefined;
+    if (!handler) throw notImplemented(model);
+    const labelled = applicationOf(match, options);
+    options.authorize(principal, `${service}:${model.name}`, labelled);
+    const query = groupQuery(url.query);
+    const payload = model.inputPayload ? parseJson(body) : undefined;
+    const input = parseInput(model, { labels: match.labels, query, body: payload });
+    const { region, accountId, database, clock, services } = options;
+    return handler(input, { principal, requestId, region, accountId, database, clock, log, services });
+  }
+
+  return {
+    async handle(request, response) {
+      const startedAt = performance.now();
+      const requestId = uuidv7(options.clock.now());
+      let operation: OperationName | undefined;
+      let status: number;
+      try {
+        const url = splitUrl(request.url ?? '');
+        const match = router.match(request.method ?? '', url.rawPath);
+        operation = match.model.name;
+        const log = options.log.child({ operation, requestId });
+        const output = await answer(request, match, url, requestId, log);
+        status = match.model.status;
+        sendReply(response, status, requestId, outputJson(match.model, output));
+      } catch (error) {
+        const callerError = toCallerError(error);
+        const unexpected = callerError !== error;
+        options.log[unexpected ? 'error' : 'debug']({ err: error, operation, requestId }, 'request failed');
+        // What the client is still sending is not an answer's business: it is read out and the connection closed.
+        if (!request.complete) response.setHeader('Connection', 'close');
+        status = sendError(response, requestId, callerError);
+        discardBody(request);
+      }
+      options.observe?.({ operation, status, durationMs: performance.now() - startedAt });
+    },
+  };
+}
+
+interface Url {
+  rawPath: string;
+  query: [string, string][];
+}
+
+function splitUrl(url: string): Url {
+  const at = url.indexOf('?');
+  if (at < 0) return { rawPath: url, query: [] };
+  const query = url
+    .slice(at + 1)
+    .split('&')
+    .filter((pair) => pair !== '')
+    .map((pair): [string, string] => {
+      const equals = pair.indexOf('=');
+      return equals < 0
+        ? [decodeQuery(pair), '']
+        : [decodeQuery(pair.slice(0, equals)), decodeQuery(pair.slice(equals + 1))];
+    });
+  return { rawPath: url.slice(0, at), query };
+}
+
+/** A plus sign is a plus sign: every signer writes a space as %20. */
+function decodeQuery(raw: string): string {
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    throw new CallerError('bad_request', 'The query holds a broken percent code');
+  }
+}
+
+function groupQuery(pairs: [string, string][]): Map<string, string[]> {
+  const query = new Map<string, string[]>();
+  for (const [name, value] of pairs) {
+    const values = query.get(name);
+    if (values) values.push(value);
+    else query.set(name, [value]);
+  }
+  return query;
+}
+
+function signedRequest(request: IncomingMessage, url: Url): SignedRequest {
+  const headers = new Map<string, string[]>();
+  for (let at = 0; at < request.rawHeaders.length; at += 2) {
+    const name = request.rawHeaders[at]!.toLowerCase();
+    const values = headers.get(name);
+    if (values) values.push(request.rawHeaders[at + 1]!);
+    else headers.set(name, [request.rawHeaders[at + 1]!]);
+  }
+  return { method: request.method ?? '', rawPath: url.rawPath, query: url.query, headers };
+}
+
+/** The application that an operation is about: named by its path, or by the ARN in its path. */
+function applicationOf(match: Match, scope: { region: string; accountId: string }): string | undefined {
+  const resourceArn = match.labels.get('ResourceArn');
+  if (resourceArn === undefined) return match.labels.get('ApplicationId');
+  return parseArn(scope, resourceArn)?.applicationId;
+}
+
+function notImplemented(model: OperationModel): CallerError {
+  return new CallerError(
+    'not_implemented',
+    `${model.name} is not built in this version of Postrider; docs/operations.md lists what is`,
+  );
+}
+
+function outputJson(model: OperationModel, output: WireObject): string | undefined {
+  const { outputPayload } = model;
+  if (!outputPayload) return undefined;
+  return serialise(outputPayload.shape, output[outputPayload.name] ?? {});
+}

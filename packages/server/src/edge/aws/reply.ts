@@ -1,0 +1,52 @@
+import type { ServerResponse } from 'node:http';
+import { isConnectionError } from '../../platform/database.ts';
+import { CallerError, type ErrorCode } from '../../platform/errors.ts';
+
+/** Each code of ours as the exception that Pinpoint's clients know. The last two are not modelled; clients go by status. */
+const exceptions: Record<ErrorCode, readonly [type: string, status: number]> = {
+  bad_request: ['BadRequestException', 400],
+  unauthenticated: ['ForbiddenException', 403],
+  forbidden: ['ForbiddenException', 403],
+  not_found: ['NotFoundException', 404],
+  method_not_allowed: ['MethodNotAllowedException', 405],
+  conflict: ['ConflictException', 409],
+  payload_too_large: ['PayloadTooLargeException', 413],
+  too_many_requests: ['TooManyRequestsException', 429],
+  internal: ['InternalServerErrorException', 500],
+  not_implemented: ['NotImplementedException', 501],
+  unavailable: ['ServiceUnavailableException', 503],
+};
+
+/** @param json the body; undefined for none. */
+export function sendReply(
+  response: ServerResponse,
+  status: number,
+  requestId: string,
+  json: string | undefined,
+): void {
+  response.setHeader('x-amzn-RequestId', requestId);
+  response.statusCode = status;
+  if (json === undefined) {
+    response.end();
+    return;
+  }
+  response.setHeader('Content-Type', 'application/json');
+  response.setHeader('Content-Length', Buffer.byteLength(json));
+  response.end(json);
+}
+
+/** What a caller is told about an error: its own words for a CallerError, nothing of the inside for all others. */
+export function toCallerError(error: unknown): CallerError {
+  if (error instanceof CallerError) return error;
+  if (isConnectionError(error)) {
+    return new CallerError('unavailable', 'The database cannot be reached at the moment; try again');
+  }
+  return new CallerError('internal', 'The server failed; its log tells more under this RequestID');
+}
+
+export function sendError(response: ServerResponse, requestId: string, error: CallerError): number {
+  const [type, status] = exceptions[error.code];
+  response.setHeader('x-amzn-ErrorType', type);
+  sendReply(response, status, requestId, JSON.stringify({ Message: error.message, RequestID: requestId }));
+  return status;
+}

@@ -1,0 +1,238 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import type { Principal } from '../../accounts/index.ts';
+import type { Clock } from '../../platform/clock.ts';
+import { CallerError } from '../../platform/errors.ts';
+
+/** An access key that may sign. */
+export interface AccessKey {
+  principal: Principal;
+  secret: string;
+}
+
+/** The access key with this id; undefined when there is none or it was revoked. */
+export type FindAccessKey = (id: string) => Promise<AccessKey | undefined>;
+
+/** The parts of a request that a signature covers, beside the body. */
+export interface SignedRequest {
+  method: string;
+  /** As it came over the wire, percent codes and all. */
+  rawPath: string;
+  /** Decoded. */
+  query: readonly (readonly [string, string])[];
+  /** By lower-case name; several headers of one name are several values. */
+  headers: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Its headers are in order; whether the signature is right shows when the hash of the body is known. */
+export interface PendingSignature {
+  /** @throws CallerError unauthenticated @returns who signed. */
+  verify(bodyHash: string): Principal;
+}
+
+interface Authorization {
+  accessKeyId: string;
+  /** `20261121` */
+  date: string;
+  region: string;
+  service: string;
+  signedHeaders: string[];
+  signature: string;
+}
+
+const algorithm = 'AWS4-HMAC-SHA256';
+const maxSkewMs = 5 * 60_000;
+const maxCachedKeys = 1000;
+
+/**
+ * AWS Signature Version 4 in the Authorization header, as all SDKs make it for rest-json services: the path encoded
+ * twice, every region accepted, the body always covered (no UNSIGNED-PAYLOAD, no streaming, no presigned URL).
+ */
+export class SignatureVerifier {
+  readonly #findAccessKey: FindAccessKey;
+  readonly #service: string;
+  readonly #clock: Clock;
+  readonly #signingKeys = new Map<string, { secret: string; key: Buffer }>();
+
+  /** @param options.service the signing name: `mobiletargeting`. */
+  constructor(options: { findAccessKey: FindAccessKey; service: string; clock: Clock }) {
+    this.#findAccessKey = options.findAccessKey;
+    this.#service = options.service;
+    this.#clock = options.clock;
+  }
+
+  /**
+   * Checks everything that does not need the body, so that the body of a stranger is not even read.
+   * @throws CallerError unauthenticated, with what to do about it.
+   */
+  async begin(request: SignedRequest): Promise<PendingSignature> {
+    const header = (name: string) => request.headers.get(name)?.join(',').trim() ?? '';
+    const authorization = parseAuthorization(request, header('authorization'));
+    if (header('x-amz-security-token') !== '') throw foreignToken(authorization.accessKeyId);
+    this.#checkScope(authorization, header('x-amz-date'));
+    const claimedHash = header('x-amz-content-sha256');
+    if (claimedHash !== '' && !/^[0-9a-f]{64}$/.test(claimedHash)) {
+      throw refused(
+        `x-amz-content-sha256 is ${claimedHash.slice(0, 40)}: unsigned and streamed bodies are not accepted; sign the SHA-256 of the body`,
+      );
+    }
+    const accessKey = await this.#findAccessKey(authorization.accessKeyId);
+    if (!accessKey) throw unknownKey(authorization.accessKeyId);
+    return { verify: (bodyHash) => this.#verify(request, authorization, accessKey, claimedHash, bodyHash) };
+  }
+
+  #checkScope(authorization: Authorization, amzDate: string): void {
+    if (authorization.service !== this.#service) {
+      throw refused(`The request is signed for the service ${authorization.service}, not ${this.#service}`);
+    }
+    for (const name of ['host', 'x-amz-date']) {
+      if (!authorization.signedHeaders.includes(name)) throw refused(`The header ${name} must be signed`);
+    }
+    const signedAt = parseAmzDate(amzDate);
+    if (signedAt === undefined || !amzDate.startsWith(authorization.date)) {
+      throw refused('x-amz-date must be a time such as 20261121T080000Z, of the day in the credential scope');
+    }
+    const now = this.#clock.now();
+    if (Math.abs(now - signedAt) > maxSkewMs) {
+      throw refused(
+        `The request was signed at ${new Date(signedAt).toISOString()}, this server's time is ${new Date(now).toISOString()}: more than 5 minutes apart. Set the clock of the one that is wrong`,
+      );
+    }
+  }
+
+  #verify(
+    request: SignedRequest,
+    authorization: Authorization,
+    accessKey: AccessKey,
+    claimedHash: string,
+    bodyHash: string,
+  ): Principal {
+    if (claimedHash !== '' && claimedHash !== bodyHash) {
+      throw refused('The body is not the one that was signed: its SHA-256 is not x-amz-content-sha256');
+    }
+    const { accessKeyId, date, region, service } = authorization;
+    const scope = `${date}/${region}/${service}/aws4_request`;
+    const text = [
+      algorithm,
+      request.headers.get('x-amz-date')![0]!.trim(),
+      scope,
+      sha256(canonicalRequest(request, authorization.signedHeaders, bodyHash)),
+    ].join('\n');
+    const cacheId = `${accessKeyId}/${scope}`;
+    const cached = this.#signingKeys.get(cacheId);
+    const key =
+      cached?.secret === accessKey.secret ? cached.key : signingKey(accessKey.secret, date, region, service);
+    const expected = createHmac('sha256', key).update(text).digest();
+    const given = Buffer.from(authorization.signature, 'hex');
+    if (given.length !== expected.length || !timingSafeEqual(given, expected)) {
+      throw refused(
+        `The signature does not match. Check the secret of access key ${accessKeyId}, and that no proxy changes method, path, query, Host or other signed headers`,
+      );
+    }
+    if (key !== cached?.key) this.#remember(cacheId, accessKey.secret, key);
+    return accessKey.principal;
+  }
+
+  /** Only after a right signature, so that strangers cannot push out the keys in use. */
+  #remember(cacheId: string, secret: string, key: Buffer): void {
+    if (this.#signingKeys.size >= maxCachedKeys) {
+      this.#signingKeys.delete(this.#signingKeys.keys().next().value!);
+    }
+    this.#signingKeys.set(cacheId, { secret, key });
+  }
+}
+
+function parseAuthorization(request: SignedRequest, header: string): Authorization {
+  if (header === '') {
+    if (request.query.some(([name]) => name === 'X-Amz-Signature')) {
+      throw refused('Presigned URLs are not accepted here: sign in the Authorization header');
+    }
+    throw refused(
+      'The request is not signed: it needs an Authorization header with AWS Signature Version 4 by an access key of this server',
+    );
+  }
+  const match =
+    /^AWS4-HMAC-SHA256 +Credential=([^/,\s]{1,128})\/(\d{8})\/([\w-]{1,64})\/([\w.-]{1,64})\/aws4_request *, *SignedHeaders=([\w!#$%&'*+.^`|~;-]{1,4000}) *, *Signature=([0-9a-f]{64})$/.exec(
+      header,
+    );
+  if (!match) {
+    throw refused(
+      `The Authorization header is not of the form ${algorithm} Credential=…, SignedHeaders=…, Signature=…`,
+    );
+  }
+  const [, accessKeyId, date, region, service, signedHeaders, signature] = match as unknown as string[];
+  return {
+    accessKeyId: accessKeyId!,
+    date: date!,
+    region: region!,
+    service: service!,
+    signedHeaders: signedHeaders!.toLowerCase().split(';'),
+    signature: signature!,
+  };
+}
+
+function canonicalRequest(request: SignedRequest, signedHeaders: string[], bodyHash: string): string {
+  const query = request.query
+    .map(([name, value]) => [percentEncode(name), percentEncode(value)] as const)
+    .sort(([nameA, valueA], [nameB, valueB]) => compare(nameA, nameB) || compare(valueA, valueB))
+    .map(([name, value]) => `${name}=${value}`)
+    .join('&');
+  const headers = signedHeaders
+    .map((name) => {
+      const values = request.headers.get(name) ?? [];
+      return `${name}:${values.map((value) => value.trim().replace(/\s+/g, ' ')).join(',')}\n`;
+    })
+    .join('');
+  const path = percentEncode(request.rawPath).replaceAll('%2F', '/');
+  return [request.method, path, query, headers, signedHeaders.join(';'), bodyHash].join('\n');
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** RFC 3986: all but letters, digits, `-`, `.`, `_`, `~`. */
+function percentEncode(text: string): string {
+  return encodeURIComponent(text.toWellFormed()).replace(
+    /[!'()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}
+
+function signingKey(secret: string, date: string, region: string, service: string): Buffer {
+  let key: Buffer = Buffer.from(`AWS4${secret}`);
+  for (const part of [date, region, service, 'aws4_request']) {
+    key = createHmac('sha256', key).update(part).digest();
+  }
+  return key;
+}
+
+/** Lower-case hex. */
+export function sha256(data: string | Uint8Array): string {
+  return createHash('sha256').update(data).digest('hex');
+}
+
+/** `20261121T080000Z` as milliseconds. */
+function parseAmzDate(text: string): number | undefined {
+  const match = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(text);
+  if (!match) return undefined;
+  const [, year, month, day, hour, minute, second] = match;
+  const at = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  return Number.isNaN(at) ? undefined : at;
+}
+
+function refused(message: string): CallerError {
+  return new CallerError('unauthenticated', message);
+}
+
+const whatToDo =
+  'Use an access key that was made on this server (`npm run postrider -- keys`): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to it, and leave AWS_SESSION_TOKEN unset';
+
+function foreignToken(accessKeyId: string): CallerError {
+  return refused(
+    `The request carries a session token (x-amz-security-token, access key ${accessKeyId}): temporary credentials of AWS mean nothing here. ${whatToDo}`,
+  );
+}
+
+function unknownKey(accessKeyId: string): CallerError {
+  return refused(`The access key ${accessKeyId} is unknown here or was revoked. ${whatToDo}`);
+}
