@@ -2,6 +2,8 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { openDatabase } from '../../packages/server/src/platform/database.ts';
+import { migrateJobs } from '../../packages/server/src/platform/jobs.ts';
+import { silentLog } from '../../packages/server/src/platform/log.ts';
 import { migrate } from '../../packages/server/src/platform/migrate.ts';
 import { startPostgres } from '../../packages/server/src/platform/postgres.ts';
 
@@ -38,6 +40,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     applicationName: 'tests',
   });
   await migrate(template);
+  await migrateJobs(template, silentLog);
   await template.close();
   project.provide('postgresUrl', server.url('postgres'));
   return async () => {

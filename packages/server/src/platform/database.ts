@@ -47,6 +47,8 @@ export function openDatabase(options: DatabaseOptions): Database {
   });
   // An idle connection that breaks (server restarted) is dropped by the pool; without a listener it would end the process.
   pool.on('error', (error) => options.onError?.(error));
+  // The same for a connection that breaks while somebody holds it: the running statement rejects, and that is enough.
+  pool.on('connect', (client) => client.on('error', (error) => options.onError?.(error)));
   return {
     pool,
     query: ((statement: string, values?: unknown[]) => pool.query(statement, values)) as Queryable['query'],

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import {
+  constantTimeEqual,
   createSecrets,
-  equalSecrets,
   hashToken,
   loadMasterKey,
   newToken,
@@ -77,7 +77,7 @@ test('tokens are long, prefixed and found by their hash', () => {
 });
 
 test('secrets are compared by value', () => {
-  expect(equalSecrets('abc', 'abc')).toBe(true);
-  expect(equalSecrets('abc', 'abd')).toBe(false);
-  expect(equalSecrets('abc', 'abcd')).toBe(false);
+  expect(constantTimeEqual('abc', 'abc')).toBe(true);
+  expect(constantTimeEqual('abc', 'abd')).toBe(false);
+  expect(constantTimeEqual('abc', 'abcd')).toBe(false);
 });

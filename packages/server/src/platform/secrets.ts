@@ -121,7 +121,7 @@ async function createKeyFile(file: string): Promise<string> {
 }
 
 /** Are two texts equal? The time taken says nothing about where they differ. */
-export function equalSecrets(a: string | Uint8Array, b: string | Uint8Array): boolean {
+export function constantTimeEqual(a: string | Uint8Array, b: string | Uint8Array): boolean {
   const digest = (value: string | Uint8Array) => createHash('sha256').update(value).digest();
   return timingSafeEqual(digest(a), digest(b));
 }
