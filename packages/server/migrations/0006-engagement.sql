@@ -5,14 +5,23 @@ create table campaigns (
   id text collate "C" not null,
   version int not null default 1,
   definition jsonb not null,                -- the members of WriteCampaignRequest, merged over all updates
+  inherited jsonb not null default '{}',    -- Limits and QuietTime of the application when the campaign was created
   state text not null,                      -- CampaignStatus
-  segment_version int,
+  state_reason text,                        -- why it is INVALID or DELETED, or what ended its last run early
+  segment_version int not null,
+  -- When the next run is due; kept while the campaign is paused before it.
   next_run_at timestamptz,
+  -- The run in progress, and when MaximumDuration or EndTime stops it.
+  dispatch_id uuid,
+  run_ends_at timestamptz,
   created_at timestamptz not null default now(),
   modified_at timestamptz not null default now(),
   primary key (application_id, id)
 );
 create index on campaigns (next_run_at) where next_run_at is not null;
+create index on campaigns (run_ends_at) where run_ends_at is not null;
+create index on campaigns (dispatch_id) where dispatch_id is not null;
+create index on campaigns (application_id, created_at, id);
 
 create table campaign_versions (
   application_id text collate "C" not null,
@@ -20,7 +29,7 @@ create table campaign_versions (
   version int not null,
   definition jsonb not null,
   state text not null,
-  segment_version int,
+  segment_version int not null,
   modified_at timestamptz not null default now(),
   primary key (application_id, campaign_id, version),
   foreign key (application_id, campaign_id) references campaigns on delete cascade
@@ -30,9 +39,9 @@ create table campaign_versions (
 create table campaign_activities (
   application_id text collate "C" not null,
   campaign_id text collate "C" not null,
-  id text collate "C" not null,
+  id text collate "C" not null,             -- a UUIDv7 without dashes: sorts by the time of its making
   treatment_id text not null,
-  dispatch_id uuid not null,
+  dispatch_id uuid,                         -- null for a run that could not be started
   state text not null,
   result text,
   scheduled_start timestamptz not null,
@@ -44,4 +53,4 @@ create table campaign_activities (
   primary key (application_id, campaign_id, id),
   foreign key (application_id, campaign_id) references campaigns on delete cascade
 );
-create index on campaign_activities (dispatch_id);
+create index on campaign_activities (dispatch_id) where dispatch_id is not null;

@@ -1,0 +1,92 @@
+import type { Template } from '@aws-sdk/client-pinpoint';
+import type { Sql } from 'sql-template-tag';
+import { getSettings } from '../../accounts/index.ts';
+import { compileSegment, getSegment, getSegmentVersion } from '../../audience/index.ts';
+import { getTemplate } from '../../content/index.ts';
+import type { Queryable } from '../../platform/database.ts';
+import { badMember, CallerError } from '../../platform/errors.ts';
+import type { InheritedSettings } from './campaign.ts';
+import type { TemplateResolver } from './plan.ts';
+
+/**
+ * The settings that a campaign takes over when it is created.
+ * @throws CallerError not_found when there is no such application; not_implemented when its settings name a hook, which
+ *   may filter recipients, so that no campaign must run without it.
+ */
+export async function inheritSettings(db: Queryable, applicationId: string): Promise<InheritedSettings> {
+  const { settings } = await getSettings(db, applicationId);
+  if (settings.CampaignHook?.LambdaFunctionName || settings.CampaignHook?.WebUrl) {
+    throw new CallerError(
+      'not_implemented',
+      "The application's settings name a CampaignHook, and campaign hooks are not supported yet; remove it to create campaigns",
+    );
+  }
+  return {
+    ...(settings.Limits ? { Limits: settings.Limits } : {}),
+    ...(settings.QuietTime ? { QuietTime: settings.QuietTime } : {}),
+  };
+}
+
+/**
+ * The version of a segment that a campaign is bound to: the one that is asked for, else the newest.
+ * @throws CallerError bad_request when the application has no such segment or the segment no such version.
+ */
+export async function pinSegmentVersion(
+  db: Queryable,
+  applicationId: string,
+  segmentId: string,
+  version: number | undefined,
+): Promise<number> {
+  const segment = await found(getSegment(db, applicationId, segmentId));
+  if (!segment) throw badMember('$.SegmentId', `this application has no segment ${segmentId}`);
+  if (version === undefined) return segment.version;
+  if (!(await found(getSegmentVersion(db, applicationId, segmentId, version))))
+    throw badMember('$.SegmentVersion', `segment ${segmentId} has no version ${version}`);
+  return version;
+}
+
+export async function segmentExists(
+  db: Queryable,
+  applicationId: string,
+  segmentId: string,
+): Promise<boolean> {
+  return (await found(getSegment(db, applicationId, segmentId))) !== undefined;
+}
+
+/** A statement that selects the endpoint ids of a segment, as it was defined at this version, with the members of now. */
+export async function segmentMembers(
+  db: Queryable,
+  applicationId: string,
+  segmentId: string,
+  version: number,
+): Promise<Sql> {
+  return compileSegment(db, applicationId, segmentId, version);
+}
+
+/** Looks templates up in `db`. */
+export function templateResolver(db: Queryable): TemplateResolver {
+  return async (type, template: Template, path) => {
+    const version =
+      template.Version === undefined || template.Version === 'latest'
+        ? template.Version
+        : Number(template.Version);
+    const found_ = await found(getTemplate(db, type, template.Name!, version));
+    if (found_) return found_.version;
+    throw version === undefined
+      ? badMember(`${path}.Name`, `there is no ${type} template ${template.Name}`)
+      : badMember(
+          `${path}.Version`,
+          `there is no version ${template.Version} of the ${type} template ${template.Name}`,
+        );
+  };
+}
+
+/** Undefined instead of not_found. */
+async function found<Value>(lookup: Promise<Value>): Promise<Value | undefined> {
+  try {
+    return await lookup;
+  } catch (error) {
+    if (error instanceof CallerError && error.code === 'not_found') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,158 @@
+import type { Schedule } from '@aws-sdk/client-pinpoint';
+import { badMember, CallerError } from '../../platform/errors.ts';
+
+/** The offsets that the Pinpoint API knows (reference 4.3). */
+export const timezones = [
+  ...[
+    'UTC',
+    'UTC+01',
+    'UTC+02',
+    'UTC+03',
+    'UTC+03:30',
+    'UTC+04',
+    'UTC+04:30',
+    'UTC+05',
+    'UTC+05:30',
+    'UTC+05:45',
+  ],
+  ...[
+    'UTC+06',
+    'UTC+06:30',
+    'UTC+07',
+    'UTC+08',
+    'UTC+09',
+    'UTC+09:30',
+    'UTC+10',
+    'UTC+10:30',
+    'UTC+11',
+    'UTC+12',
+  ],
+  ...[
+    'UTC+13',
+    'UTC-02',
+    'UTC-03',
+    'UTC-04',
+    'UTC-05',
+    'UTC-06',
+    'UTC-07',
+    'UTC-08',
+    'UTC-09',
+    'UTC-10',
+    'UTC-11',
+  ],
+];
+
+const isoPattern =
+  /^(\d{4})-(\d{2})-(\d{2})(?:T(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(Z|[+-]\d{2}(?::?\d{2})?)?)?$/;
+
+/**
+ * Milliseconds since the epoch of an ISO 8601 date or date-time; UTC when it names no offset. Undefined for anything
+ * else, also for days that do not exist (`2026-02-30`).
+ */
+export function parseIsoTime(text: string): number | undefined {
+  const match = isoPattern.exec(text);
+  if (!match) return undefined;
+  const [year, month, day, hour, minute, second] = match.slice(1, 7).map((part) => Number(part ?? 0)) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  const at = Date.UTC(
+    year,
+    month - 1,
+    day,
+    hour,
+    minute,
+    second,
+    Number((match[7] ?? '0').padEnd(3, '0').slice(0, 3)),
+  );
+  const date = new Date(at);
+  const exists =
+    year >= 1970 &&
+    date.getUTCMonth() === month - 1 &&
+    date.getUTCDate() === day &&
+    hour < 24 &&
+    minute < 60 &&
+    second < 60;
+  if (!exists) return undefined;
+  const zone = match[8];
+  if (!zone || zone === 'Z') return at;
+  const [hours, minutes] = [Number(zone.slice(1, 3)), Number(zone.slice(3).replace(':', '') || 0)];
+  if (hours > 14 || minutes > 59) return undefined;
+  return at - (zone[0] === '-' ? -1 : 1) * (hours * 60 + minutes) * 60_000;
+}
+
+/** When a campaign with this schedule is due: at once for `IMMEDIATE`. The schedule was checked before. */
+export function dueTime(schedule: Schedule, now: number): Date {
+  return new Date(schedule.StartTime === 'IMMEDIATE' ? now : parseIsoTime(schedule.StartTime!)!);
+}
+
+/**
+ * Checks a campaign's schedule. `mustBeAhead` is false for a start time that was checked when it was set.
+ * @throws CallerError bad_request, or not_implemented for the kinds of schedule that are not built.
+ */
+export function checkSchedule(
+  schedule: Schedule | undefined,
+  path: string,
+  options: { now: number; mustBeAhead: boolean },
+): void {
+  if (!schedule) throw badMember(path, 'expected a schedule, at least {"StartTime": "IMMEDIATE"}');
+  const { Frequency: frequency, StartTime: startTime, EndTime: endTime, Timezone: timezone } = schedule;
+  if (frequency && frequency !== 'ONCE') {
+    throw new CallerError(
+      'not_implemented',
+      `${path}.Frequency: ${frequency} is not supported yet; use ONCE`,
+      `${path}.Frequency`,
+    );
+  }
+  if (schedule.EventFilter) throw badMember(`${path}.EventFilter`, 'expected only with the Frequency EVENT');
+  if (schedule.IsLocalTime) {
+    throw new CallerError(
+      'not_implemented',
+      `${path}.IsLocalTime: starting in each recipient's local time is not supported yet; use false`,
+      `${path}.IsLocalTime`,
+    );
+  }
+  if (timezone && !timezones.includes(timezone))
+    throw badMember(`${path}.Timezone`, `expected one of ${timezones.join(', ')}`);
+  checkQuietTime(schedule.QuietTime, `${path}.QuietTime`);
+  const startAt = checkStart(startTime, path, options);
+  if (endTime === undefined) return;
+  const endAt = parseIsoTime(endTime);
+  if (endAt === undefined)
+    throw badMember(`${path}.EndTime`, 'expected an ISO 8601 time, like 2026-12-24T18:00:00Z');
+  if (options.mustBeAhead && endAt <= startAt)
+    throw badMember(`${path}.EndTime`, 'expected a time after StartTime');
+}
+
+function checkStart(
+  startTime: string | undefined,
+  path: string,
+  options: { now: number; mustBeAhead: boolean },
+): number {
+  if (startTime === 'IMMEDIATE') return options.now;
+  const startAt = startTime === undefined ? undefined : parseIsoTime(startTime);
+  if (startAt === undefined)
+    throw badMember(`${path}.StartTime`, 'expected IMMEDIATE or an ISO 8601 time, like 2026-12-24T18:00:00Z');
+  if (options.mustBeAhead && startAt <= options.now)
+    throw badMember(
+      `${path}.StartTime`,
+      `expected a time in the future (it is ${new Date(options.now).toISOString()} now) or IMMEDIATE`,
+    );
+  return startAt;
+}
+
+/** Both ends as `HH:MM`, or neither (absent or empty), which means no quiet time. */
+export function checkQuietTime(
+  quiet: { Start?: string | undefined; End?: string | undefined } | undefined,
+  path: string,
+): void {
+  if (!quiet?.Start && !quiet?.End) return;
+  for (const name of ['Start', 'End'] as const) {
+    if (!/^([01]\d|2[0-3]):[0-5]\d$/.test(quiet[name] ?? ''))
+      throw badMember(`${path}.${name}`, 'expected a time of day as HH:MM, 00:00 to 23:59');
+  }
+}

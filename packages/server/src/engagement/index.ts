@@ -1,0 +1,22 @@
+export {
+  accountingMembers,
+  type CampaignAccounting,
+  campaignAccounting,
+} from './campaigns/accounting.ts';
+export type { Campaign, CampaignActivity } from './campaigns/campaign.ts';
+export {
+  markSegmentDeleted,
+  type Page,
+  selectCampaigns as listCampaigns,
+} from './campaigns/campaigns.sql.ts';
+export { campaignCounters } from './campaigns/counters.ts';
+export {
+  getCampaign,
+  getCampaignVersion,
+  listCampaignActivities,
+  listCampaignVersions,
+} from './campaigns/read.ts';
+export { templateResolver } from './campaigns/references.ts';
+export { type CampaignScheduler, createCampaignScheduler } from './campaigns/scheduler.ts';
+export { checkAddress, checkHeaders, checkTemplateName } from './campaigns/validate.ts';
+export { createCampaign, deleteCampaign, stopCampaignRun, updateCampaign } from './campaigns/write.ts';
