@@ -1,4 +1,5 @@
 import type { ApplicationEraser } from '../../accounts/index.ts';
+import type { Pipeline } from '../../messaging/index.ts';
 import type { Queryable } from '../../platform/database.ts';
 import type { ArnResource } from './arn.ts';
 
@@ -11,6 +12,8 @@ export type ResourceCheck = (db: Queryable, resource: ArnResource) => Promise<bo
  * at once. What a handler can call as a plain function of a room (with `ctx.database`) does not belong here.
  */
 export interface Services {
+  /** Sends direct messages from this process. */
+  pipeline: Pick<Pipeline, 'sendDirect'>;
   /** What the rooms do when an application is deleted. */
   erasers: readonly ApplicationEraser[];
   /** The kinds of resources that can be tagged, beside applications. */
