@@ -1,0 +1,86 @@
+import sql, { type Sql } from 'sql-template-tag';
+
+/** Facts of one batch column by column, for a batch that is small enough to be an argument. */
+export interface FactColumns {
+  occurredAt: number[];
+  applicationId: string[];
+  type: string[];
+  endpointId: (string | null)[];
+  messageId: (string | null)[];
+  dispatchId: (string | null)[];
+  payload: string[];
+}
+
+/** Batch row and facts in one round trip. Named, so that each connection plans it once. */
+export function insertBatch(batchId: string, day: string, columns: FactColumns, facts: number) {
+  return {
+    name: 'events-insert-batch',
+    text: `with batch as (
+        insert into event_batches_unnumbered (batch_id, day, facts) values ($1, $2, $3)
+      )
+      insert into events (day, batch_id, seq, occurred_at, application_id, type, endpoint_id, message_id, dispatch_id, payload)
+      select $2, $1, n - 1, to_timestamp(at / 1000), application_id, type, endpoint_id, message_id, dispatch_id, payload
+      from unnest($4::float8[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::uuid[], $10::jsonb[])
+        with ordinality as fact (at, application_id, type, endpoint_id, message_id, dispatch_id, payload, n)`,
+    values: [
+      batchId,
+      day,
+      facts,
+      columns.occurredAt,
+      columns.applicationId,
+      columns.type,
+      columns.endpointId,
+      columns.messageId,
+      columns.dispatchId,
+      columns.payload,
+    ],
+  };
+}
+
+export const copyFacts =
+  'copy events (day, batch_id, seq, occurred_at, application_id, type, endpoint_id, message_id, dispatch_id, payload) from stdin';
+
+export function insertUnnumbered(batchId: string, day: string, facts: number) {
+  return {
+    name: 'events-insert-unnumbered',
+    text: 'insert into event_batches_unnumbered (batch_id, day, facts) values ($1, $2, $3)',
+    values: [batchId, day, facts],
+  };
+}
+
+/**
+ * Waits for the transaction that inserted this batch, when it still runs: a row comes back only if there is no such
+ * batch, or one that is numbered already. To be rolled back.
+ */
+export function probeUnnumbered(batchId: string, day: string): Sql {
+  return sql`insert into event_batches_unnumbered (batch_id, day, facts) values (${batchId}, ${day}, 0)
+    on conflict do nothing returning batch_id`;
+}
+
+export function hasFacts(batchId: string, day: string): Sql {
+  return sql`select exists (select from events where day = ${day} and batch_id = ${batchId}) as found`;
+}
+
+/** Locks the head for a round of numbering; no row when another numberer is at it. */
+export const lockHead = `select position,
+    set_config('statement_timeout', '30s', true),
+    set_config('idle_in_transaction_session_timeout', '10s', true)
+  from log_head where id = 1 for update skip locked`;
+
+/** Numbers at most `limit` committed batches from `position` + 1 on; answers how many. */
+export function numberBatches(position: number, limit: number): Sql {
+  return sql`with taken as (
+      delete from event_batches_unnumbered
+      where batch_id = any (array(select batch_id from event_batches_unnumbered order by arrival limit ${limit}))
+      returning batch_id, arrival, day, facts
+    ), numbered as (
+      insert into event_batches (position, batch_id, day, facts)
+      select ${position} + row_number() over (order by arrival), batch_id, day, facts from taken
+      returning position
+    )
+    update log_head set position = greatest(log_head.position, (select max(position) from numbered))
+    where id = 1 and exists (select from numbered)
+    returning position - ${position} as numbered`;
+}
+
+export const selectHead = 'select position from log_head where id = 1';
