@@ -14,6 +14,11 @@ const run = promisify(execFile);
 /** Major version of the embedded server; the folder of its cluster is named by it. */
 export const embeddedMajorVersion = 18;
 
+/** Where the cluster of a data directory belongs. */
+export function embeddedDirectory(dataDir: string): string {
+  return join(dataDir, `postgres-${embeddedMajorVersion}`);
+}
+
 /** Restarts that may follow each other without a minute of peace between them. */
 const maxRestarts = 10;
 
@@ -27,6 +32,8 @@ export interface EmbeddedPostgres {
   readonly directory: string;
   /** What the operator should know about where and as whom it runs. */
   readonly notices: string[];
+  /** The cluster was made by this start. */
+  readonly created: boolean;
   stop(): Promise<void>;
 }
 
@@ -49,10 +56,11 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   const log = options.log ?? silentLog;
   const host = await preparePostgresHost(options.directory);
   await mkdir(dirname(host.directory), { recursive: true });
-  if (await isCluster(host.directory)) await stopLeftover(host.directory, log);
-  else await initialise(host);
+  const created = !(await isCluster(host.directory));
+  if (created) await initialise(host);
+  else await stopLeftover(host.directory, log);
   const sockets = await socketFolder(host);
-  const url = (database: string) => `postgresql://postgres@/${database}?host=${encodeURIComponent(sockets)}`;
+  const url = (database: string) => socketUrl(sockets, database);
   const settings: Record<string, string> = {
     ...tunedSettings(process.constrainedMemory() || totalmem(), totalmem()),
     listen_addresses: '',
@@ -66,6 +74,7 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
     url,
     directory: host.directory,
     notices: host.notices,
+    created,
     get pid() {
       return supervised.current().pid!;
     },
@@ -122,6 +131,19 @@ function superviseServer(
       await stopProcess(server.pid!, () => server.exitCode === null && server.signalCode === null);
     },
   };
+}
+
+function socketUrl(folder: string, database: string): string {
+  return `postgresql://postgres@/${database}?host=${encodeURIComponent(folder)}`;
+}
+
+/** URL of a database of the server that another process runs on this directory; undefined when none runs. */
+export async function runningServerUrl(directory: string, database: string): Promise<string | undefined> {
+  const host = await preparePostgresHost(directory);
+  const text = await readFile(join(host.directory, 'postmaster.pid'), 'utf8').catch(whenAbsent);
+  // Lines: process, directory, start, port, socket folder, …
+  const sockets = text?.split('\n')[4];
+  return sockets ? socketUrl(sockets, database) : undefined;
 }
 
 /** Makes the database when it is not there. */

@@ -67,7 +67,7 @@ export function parseMasterKey(text: string): Buffer {
     const key = Buffer.from(trimmed, 'base64');
     if (key.length === 32) return key;
   }
-  throw new Error('expected 32 bytes as 64 hexadecimal digits or as base64');
+  throw new Error('A master key is 32 bytes as 64 hexadecimal digits or as base64');
 }
 
 /**

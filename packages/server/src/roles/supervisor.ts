@@ -1,0 +1,107 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Log } from '../platform/log.ts';
+import type { RoleName } from './process.ts';
+import { drainLimitMs, type RoleMessage, type SupervisorMessage } from './run.ts';
+
+const program = fileURLToPath(new URL('../main.ts', import.meta.url));
+
+/** One process for each role, kept running. */
+export interface Supervisor {
+  /** Resolves with the port of each role when all of them do their work. Rejects when one ends before. */
+  ready: Promise<Record<RoleName, number>>;
+  /** Lets every role finish what it has begun. */
+  drain(): Promise<void>;
+  /** Ends them at once. */
+  kill(): void;
+}
+
+interface Member {
+  role: RoleName;
+  child: ChildProcess;
+  /** Of its HTTP server; undefined while it starts. */
+  port: number | undefined;
+  startedAt: number;
+  restarts: number;
+}
+
+/** Forks the roles with this environment; a role that ends by itself is started again, with growing delays. */
+export function superviseRoles(options: {
+  roles: readonly RoleName[];
+  env: NodeJS.ProcessEnv;
+  log: Log;
+}): Supervisor {
+  const { env, log } = options;
+  let stopping = false;
+  const members = new Map<RoleName, Member>();
+  const started = Promise.withResolvers<Record<RoleName, number>>();
+  let allReady = false;
+
+  const tell = (member: Member, message: SupervisorMessage) => {
+    // A member that is ending has closed its channel, and its exit is handled anyway.
+    if (member.child.connected) member.child.send(message, () => undefined);
+  };
+  const onReady = (member: Member, port: number) => {
+    member.port = port;
+    const ports = [...members.values()].map((each) => each.port);
+    if (ports.includes(undefined)) return;
+    for (const each of members.values())
+      tell(each, { type: 'peers', ports: ports.filter((other) => other !== each.port) as number[] });
+    if (allReady) return;
+    allReady = true;
+    started.resolve(
+      Object.fromEntries([...members].map(([role, { port }]) => [role, port])) as Record<RoleName, number>,
+    );
+  };
+  const launch = (role: RoleName, restarts: number, port?: number) => {
+    // A port that was chosen freely is kept over a restart.
+    const own = role === 'api' && port ? { ...env, POSTRIDER_PORT: String(port) } : env;
+    const child = fork(program, ['start', '--role', role], { env: own, execPath: process.execPath });
+    const member: Member = { role, child, port: undefined, startedAt: performance.now(), restarts };
+    members.set(role, member);
+    child.on('message', (message: RoleMessage) => onReady(member, message.port));
+    child.on('error', (error) => log.error({ err: error, role }, 'a role could not be started'));
+    child.once('exit', (code, signal) => onExit(member, code, signal, port));
+  };
+  const onExit = (member: Member, code: number | null, signal: string | null, port: number | undefined) => {
+    if (stopping) return;
+    const { role } = member;
+    if (!allReady) {
+      started.reject(new Error(`The ${role} role ended with ${signal ?? `code ${code}`} while starting`));
+      return;
+    }
+    const restarts = performance.now() - member.startedAt > 60_000 ? 0 : member.restarts;
+    const delayMs = Math.min(30_000, 250 * 2 ** restarts);
+    log.error({ role, code, signal, delayMs }, 'a role ended unexpectedly; starting it again');
+    setTimeout(() => {
+      if (!stopping) launch(role, restarts + 1, member.port ?? port);
+    }, delayMs);
+  };
+  for (const role of options.roles) launch(role, 0);
+  return {
+    ready: started.promise,
+    async drain() {
+      stopping = true;
+      await Promise.all(
+        [...members.values()].map((member) => drainMember(member, () => tell(member, { type: 'drain' }))),
+      );
+    },
+    kill() {
+      stopping = true;
+      for (const { child } of members.values()) child.kill('SIGKILL');
+    },
+  };
+}
+
+/** A role limits its draining itself; one that hangs is ended a little later. */
+function drainMember({ child }: Member, tell: () => void): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => {
+    const limit = setTimeout(() => child.kill('SIGKILL'), drainLimitMs + 5_000);
+    child.once('exit', () => {
+      clearTimeout(limit);
+      resolve();
+    });
+    tell();
+  });
+}
