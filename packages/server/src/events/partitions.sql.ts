@@ -79,13 +79,13 @@ export function selectUnreadOfDay(day: string): Sql {
       order by s.position limit 1) as subscriber`;
 }
 
-export function selectDefaultDaysBefore(day: string): Sql {
-  return sql`select distinct day from events_default where day < ${day} order by day`;
+export function selectDefaultDaysBefore(table: PartitionedTable, day: string): Sql {
+  return sql`select distinct day from ${raw(defaultName(table))} where day < ${day} order by day`;
 }
 
-export function deleteDefaultFacts(day: string, limit: number): Sql {
-  return sql`delete from events_default
-    where ctid = any (array(select ctid from events_default where day = ${day} limit ${limit}))`;
+export function deleteFromDefault(table: PartitionedTable, day: string, limit: number): Sql {
+  const name = raw(defaultName(table));
+  return sql`delete from ${name} where ctid = any (array(select ctid from ${name} where day = ${day} limit ${limit}))`;
 }
 
 /** Batch rows of days that are gone; what a subscriber has not finished stays. */

@@ -125,7 +125,7 @@ test('an old day goes when it is read, and not before', async () => {
 
   await reader.drain();
   const done = await retain();
-  expect(done.dropped).toContain(old);
+  expect(done.dropped).toContain(`events ${old}`);
   expect(done.kept).toEqual([]);
   expect(await whereIs(old)).toEqual({});
   expect(await whereIs(day())).toEqual({ [partition(day())]: 7 });
@@ -170,7 +170,32 @@ test('an open writer of an old day keeps it; the batch that it commits late is r
   });
   await late.drain();
   expect(types).toEqual(['test.late']);
-  expect((await dropOldPartitions(database, { keepDays: 30, clock })).dropped).toContain(old);
+  expect((await dropOldPartitions(database, { keepDays: 30, clock })).dropped).toContain(`events ${old}`);
+});
+
+test('facts of an old day that never got a partition go as well, when they are read', async () => {
+  await append(300);
+  const old = day();
+  today += 31 * dayMs;
+  await append(2);
+  const retain = () => dropOldPartitions(database, { keepDays: 30, clock, tables: ['events'] });
+  expect((await retain()).kept).toMatchObject([{ day: old }]);
+  await numberer.drain();
+  await reader.drain();
+  expect(await retain()).toMatchObject({ dropped: [`events ${old}`], kept: [] });
+  expect(await whereIs(old)).toEqual({});
+  expect(await whereIs(day())).toEqual({ events_default: 2 });
+});
+
+test('messages are kept as long as the log', async () => {
+  await ensurePartitions(database, { daysAhead: 0, clock });
+  const old = day();
+  today += 30 * dayMs;
+  const before = await dropOldPartitions(database, { keepDays: 30, clock });
+  expect(before.dropped).not.toContain(`messages ${old}`);
+  today += dayMs;
+  const after = await dropOldPartitions(database, { keepDays: 30, clock });
+  expect(after.dropped).toContain(`messages ${old}`);
 });
 
 test('a number of days that is no number is refused', async () => {

@@ -4,7 +4,7 @@ import {
   attachPartition,
   createDefaultPartition,
   createPartition,
-  deleteDefaultFacts,
+  deleteFromDefault,
   deleteOldBatches,
   dropPartition,
   lockDefaultPartition,
@@ -100,42 +100,35 @@ export async function ensurePartitions(
 export interface RetentionOptions {
   /** Whole days before today that are kept. */
   keepDays: number;
+  tables?: readonly PartitionedTable[];
   clock?: Clock;
 }
 
+export interface RetentionResult {
+  /** `events 2026-08-21`. */
+  dropped: string[];
+  kept: Postponed[];
+  batchesDeleted: number;
+}
+
 /**
- * Drops the log's days that are older than `keepDays`, with their batch rows. A day stays, and is reported with the
- * reason, while a subscriber has not read it, a batch of it waits for its number, or a transaction holds it.
+ * Drops the days of the log (with their batch rows) and of the messages that are older than `keepDays`. A day stays, and
+ * is reported with the reason, while a transaction holds it, and in the log also while a subscriber has not read it or a
+ * batch of it waits for its number.
  */
 export async function dropOldPartitions(
   database: Database,
   options: RetentionOptions,
-): Promise<{ dropped: string[]; kept: Postponed[]; batchesDeleted: number }> {
+): Promise<RetentionResult> {
   if (!Number.isInteger(options.keepDays) || options.keepDays < 1) {
     throw new RangeError(`keepDays: expected a whole number from 1 on, got ${options.keepDays}`);
   }
   const firstKept = dayOf((options.clock ?? systemClock).now() - options.keepDays * dayMs);
-  const result = { dropped: [] as string[], kept: [] as Postponed[], batchesDeleted: 0 };
-  const days = (await partitionDays(database, 'events')).filter((day) => day < firstKept);
-  const { rows: overflow } = await database.query<{ day: string }>(selectDefaultDaysBefore(firstKept));
-  const work = [
-    ...days.map((day) => ({ day, run: () => dropDay(database, day) })),
-    ...overflow.map(({ day }) => ({ day, run: () => deleteDay(database, day) })),
-  ];
-  // The lock that one day did not get, the next would wait for as well, with all writers behind it.
-  let lockedOut: string | undefined;
-  for (const { day, run } of work) {
-    try {
-      if (lockedOut) throw new PostponeError(lockedOut);
-      await run();
-      result.dropped.push(day);
-    } catch (error) {
-      const reason = postponeReason(error);
-      if (!(error instanceof PostponeError)) lockedOut = reason;
-      result.kept.push({ table: 'events', day, reason });
-    }
-  }
-  const keptDays = result.kept.map((kept) => kept.day);
+  const result: RetentionResult = { dropped: [], kept: [], batchesDeleted: 0 };
+  const tables = options.tables ?? partitionedTables;
+  for (const table of tables) await dropDays(database, table, firstKept, result);
+  if (!tables.includes('events')) return result;
+  const keptDays = result.kept.filter((kept) => kept.table === 'events').map((kept) => kept.day);
   for (let chunk = 0; chunk < maxDeleteChunks; chunk++) {
     const { rowCount } = await database.query(deleteOldBatches(firstKept, keptDays, deleteChunk));
     result.batchesDeleted += rowCount ?? 0;
@@ -144,29 +137,56 @@ export async function dropOldPartitions(
   return result;
 }
 
-async function dropDay(database: Database, day: string): Promise<void> {
+async function dropDays(
+  database: Database,
+  table: PartitionedTable,
+  firstKept: string,
+  result: RetentionResult,
+): Promise<void> {
+  const days = (await partitionDays(database, table)).filter((day) => day < firstKept);
+  const overflow = await database.query<{ day: string }>(selectDefaultDaysBefore(table, firstKept));
+  const work = [
+    ...days.map((day) => ({ day, run: () => dropDay(database, table, day) })),
+    ...overflow.rows.map(({ day }) => ({ day, run: () => deleteDay(database, table, day) })),
+  ];
+  // The lock that one day did not get, the next would wait for as well, with all writers behind it.
+  let lockedOut: string | undefined;
+  for (const { day, run } of work) {
+    try {
+      if (lockedOut) throw new PostponeError(lockedOut);
+      await run();
+      result.dropped.push(`${table} ${day}`);
+    } catch (error) {
+      const reason = postponeReason(error);
+      if (!(error instanceof PostponeError)) lockedOut = reason;
+      result.kept.push({ table, day, reason });
+    }
+  }
+}
+
+async function dropDay(database: Database, table: PartitionedTable, day: string): Promise<void> {
   // First without a lock, so that a day that has to stay hinders nobody.
-  await refuseUnread(database, day);
+  if (table === 'events') await refuseUnread(database, day);
   await database.transaction(async (tx) => {
-    await tx.query(lockPartitioning('events'));
+    await tx.query(lockPartitioning(table));
     await tx.query(`set local lock_timeout = ${lockTimeoutMs}`);
     await tx.query(`set local statement_timeout = ${dropTimeoutMs}`);
     // Table before partition, as every reader does. An open writer of any day keeps us out, so nothing of this day can
     // be committed after the second look.
-    await tx.query(lockTable('events'));
-    await refuseUnread(tx, day);
-    await tx.query(dropPartition('events', day));
+    await tx.query(lockTable(table));
+    if (table === 'events') await refuseUnread(tx, day);
+    await tx.query(dropPartition(table, day));
   });
 }
 
-/** Deletes the facts of an old day that never got a partition of its own. */
-async function deleteDay(database: Database, day: string): Promise<void> {
+/** Deletes the rows of an old day that never got a partition of its own. */
+async function deleteDay(database: Database, table: PartitionedTable, day: string): Promise<void> {
   for (let chunk = 0; chunk < maxDeleteChunks; chunk++) {
     const deleted = await database.transaction(async (tx) => {
       await tx.query(`set local lock_timeout = ${lockTimeoutMs}`);
-      await tx.query(lockDefaultPartition('events'));
-      await refuseUnread(tx, day);
-      const { rowCount } = await tx.query(deleteDefaultFacts(day, deleteChunk));
+      await tx.query(lockDefaultPartition(table));
+      if (table === 'events') await refuseUnread(tx, day);
+      const { rowCount } = await tx.query(deleteFromDefault(table, day, deleteChunk));
       return rowCount ?? 0;
     });
     if (deleted < deleteChunk) return;
