@@ -23,6 +23,7 @@ create table endpoints (
 create index on endpoints (application_id, user_id) where user_id is not null;
 create index on endpoints (application_id, address) where address is not null;
 create index on endpoints using gin (attributes jsonb_path_ops);
+create index on endpoints (application_id, segment_id) where segment_id is not null;
 
 create table users (
   application_id text collate "C" not null,
@@ -60,8 +61,11 @@ create table segments (
   import_definition jsonb,
   created_at timestamptz not null default now(),
   modified_at timestamptz not null default now(),
+  -- Set while its members are being deleted, in chunks; for everybody else it is gone.
+  deleted_at timestamptz,
   primary key (application_id, id)
 );
+create index on segments (deleted_at) where deleted_at is not null;
 
 create table segment_versions (
   application_id text collate "C" not null,
@@ -89,33 +93,108 @@ create table segment_users (
   primary key (application_id, segment_id, user_id)
 );
 
+-- Reading of attribute values in segments.
+
+-- Milliseconds since the epoch of a date or datetime in ISO 8601 (`2026-11-21`, `2026-11-21T10:15Z`,
+-- `2026-11-21T10:15:30.123456+01:00`; UTC without an offset), null for any other text, never an error.
+-- The same grammar as audience/segments/instant.ts. A list of shapes, because it is hashed: regular expressions of
+-- this length cost ten times as much, and a function in PL/pgSQL twenty times. PostgreSQL 15 has no
+-- pg_input_is_valid and gets a slower one of its own.
+do $migration$
+declare
+  shapes text;
+  valid text := 'pg_input_is_valid(value, ''timestamptz'')';
+begin
+  select string_agg(shape, ',') into shapes from (
+    select '0000-00-00' as shape
+    union all
+    select '0000-00-00T00:00' || seconds || zone
+    from unnest(array['', ':00'] || array(select ':00.' || repeat('0', n) from generate_series(1, 9) n)) seconds,
+      unnest(array['', 'Z', '+00:00', '-00:00', '+0000', '-0000']) zone
+  ) as every;
+  if current_setting('server_version_num')::int < 160000 then
+    execute $function$
+      create function is_timestamptz(value text) returns boolean language plpgsql stable parallel safe as $body$
+      begin
+        perform value::timestamptz;
+        return true;
+      exception when others then
+        return false;
+      end $body$
+    $function$;
+    valid := 'is_timestamptz(value)';
+  end if;
+  execute format($function$
+    create function instant_ms(value text) returns bigint language sql stable parallel safe as $body$
+      select case
+        when translate(value, '123456789', '000000000') = any (%L::text[])
+          and value not like '___________24%%' and value not like '_________________60%%'
+          and %s
+        then floor(extract(epoch from value::timestamptz) * 1000)::bigint
+      end
+    $body$
+  $function$, '{' || shapes || '}', valid);
+end $migration$;
+
+-- Great-circle distance in kilometres (haversine on the mean radius).
+create function great_circle_km(latitude1 float8, longitude1 float8, latitude2 float8, longitude2 float8)
+returns float8 language sql immutable strict parallel safe as $$
+  select 2 * 6371.0088 * asin(sqrt(least(1,
+    power(sin(radians(latitude2 - latitude1) / 2), 2)
+    + cos(radians(latitude1)) * cos(radians(latitude2)) * power(sin(radians(longitude2 - longitude1) / 2), 2))))
+$$;
+
 create table import_jobs (
   application_id text collate "C" not null,
   id text collate "C" not null,
   definition jsonb not null,
   status text not null,
+  -- The segment that the job makes or adds to.
   segment_id text collate "C",
-  -- The list of files with size and state, and the position in the current one: what a resumed run starts from.
-  progress jsonb not null default '{}',
+  -- [{key, size, modifiedAt}]: what was found when the job began; a file that differs at a resume fails the job.
+  files jsonb,
+  -- Where a resumed run starts: the file, and for each lane of rows the last record of it that is committed.
+  file_index int not null default 0,
+  positions bigint[] not null default '{}',
   total_pieces int not null default 0,
   completed_pieces int not null default 0,
   failed_pieces int not null default 0,
   processed bigint not null default 0,
   failures bigint not null default 0,
   first_failures jsonb not null default '[]',
+  warnings jsonb not null default '[]',
   error text,
+  -- s3:// address of the file with all row errors, when there are any.
+  error_file text,
+  lease_token uuid,
+  leased_until timestamptz,
   created_at timestamptz not null default now(),
   completed_at timestamptz,
   primary key (application_id, id)
 );
 create index on import_jobs (application_id, segment_id);
+create index import_jobs_open on import_jobs (created_at) where completed_at is null;
+
+-- Row errors of a running job; they become its error file when it ends.
+create table import_failures (
+  application_id text collate "C" not null,
+  job_id text collate "C" not null,
+  file_index int not null,
+  record bigint not null,
+  line bigint not null,
+  reason text not null,
+  content text not null,
+  primary key (application_id, job_id, file_index, record)
+);
 
 create table export_jobs (
   application_id text collate "C" not null,
   id text collate "C" not null,
   definition jsonb not null,
   status text not null,
-  progress jsonb not null default '{}',
+  segment_id text collate "C",
+  -- Where a resumed run starts: after this endpoint, with the next piece.
+  last_endpoint_id text collate "C" not null default '',
   total_pieces int not null default 0,
   completed_pieces int not null default 0,
   failed_pieces int not null default 0,
@@ -123,7 +202,11 @@ create table export_jobs (
   failures bigint not null default 0,
   first_failures jsonb not null default '[]',
   error text,
+  lease_token uuid,
+  leased_until timestamptz,
   created_at timestamptz not null default now(),
   completed_at timestamptz,
   primary key (application_id, id)
 );
+create index on export_jobs (application_id, segment_id);
+create index export_jobs_open on export_jobs (created_at) where completed_at is null;

@@ -1,0 +1,36 @@
+import type { Queryable } from '../../platform/database.ts';
+
+export interface SignOfLife {
+  endpointId: string;
+  /** Milliseconds since the epoch. */
+  at: number;
+}
+
+/** A later sign within this time is not written: recency counts in hours and days. */
+const stepMs = 60_000;
+
+/**
+ * Writes when endpoints were last active (source of Behavior.Recency). Earlier times never replace later ones;
+ * rows are written in the order of their ids, so that concurrent callers do not deadlock.
+ */
+export async function touchActivity(
+  db: Queryable,
+  applicationId: string,
+  signs: readonly SignOfLife[],
+): Promise<void> {
+  if (signs.length === 0) return;
+  const latest = new Map<string, number>();
+  for (const { endpointId, at } of signs) {
+    const known = latest.get(endpointId);
+    if (known === undefined || known < at) latest.set(endpointId, at);
+  }
+  const ids = [...latest.keys()].sort();
+  await db.query({
+    name: 'activity-touch',
+    text: `insert into endpoint_activity (application_id, endpoint_id, active_at)
+      select $1, s.id, to_timestamp(s.at / 1000.0::float8) from unnest($2::text[], $3::float8[]) as s (id, at)
+      on conflict (application_id, endpoint_id) do update set active_at = excluded.active_at
+        where endpoint_activity.active_at + $4 * interval '1 millisecond' <= excluded.active_at`,
+    values: [applicationId, ids, ids.map((id) => latest.get(id)!), stepMs],
+  });
+}

@@ -1,0 +1,240 @@
+import type { Queryable, Transaction } from '../../platform/database.ts';
+import { copyEndpoints, copyUsers } from './copy.ts';
+import { type NameMap, nameMap } from './item.ts';
+import type { EndpointRow, Recipient } from './row.ts';
+
+/** Times as whole milliseconds: cheaper to read than a Date, and what the program counts in. */
+const columns = `
+  e.id, e.segment_id as "segmentId", e.channel, e.address, e.opt_out as "optOut", e.status, e.cohort,
+  e.user_id as "userId", e.attributes, e.metrics, e.demographic, e.location, e.request_id as "requestId",
+  floor(extract(epoch from e.effective_at) * 1000)::int8 as "effectiveAt",
+  floor(extract(epoch from e.created_at) * 1000)::int8 as "createdAt"`;
+
+/** Maps that came from PostgreSQL get rid of their prototype: their names are the callers'. */
+function ownMaps<Row extends EndpointRow>(row: Row): Row {
+  row.attributes = nameMap(row.attributes);
+  row.metrics = nameMap(row.metrics);
+  row.demographic = nameMap(row.demographic);
+  row.location = nameMap(row.location);
+  return row;
+}
+
+function ownRecipient(row: Recipient): Recipient {
+  row.userAttributes = nameMap(row.userAttributes);
+  return ownMaps(row);
+}
+
+/** The endpoints with these ids, whoever sees them. */
+export async function selectEndpoints(
+  db: Queryable,
+  applicationId: string,
+  ids: string[],
+): Promise<Map<string, EndpointRow>> {
+  const { rows } = await db.query<EndpointRow>({
+    name: 'endpoints-select',
+    text: `select ${columns} from endpoints e where e.application_id = $1 and e.id = any($2)`,
+    values: [applicationId, ids],
+  });
+  return new Map(rows.map((row) => [row.id, ownMaps(row)]));
+}
+
+/** The same, locked in the order of their ids, so that two callers never wait for each other. */
+export async function lockEndpoints(
+  db: Queryable,
+  applicationId: string,
+  ids: string[],
+): Promise<Map<string, EndpointRow>> {
+  const { rows } = await db.query<EndpointRow>({
+    name: 'endpoints-lock',
+    text: `select ${columns} from endpoints e where e.application_id = $1 and e.id = any($2)
+      order by e.id for update`,
+    values: [applicationId, ids],
+  });
+  return new Map(rows.map((row) => [row.id, ownMaps(row)]));
+}
+
+export interface UserRow {
+  id: string;
+  attributes: NameMap<string[]>;
+}
+
+export async function selectUsers(
+  db: Queryable,
+  applicationId: string,
+  ids: string[],
+  lock: boolean,
+): Promise<Map<string, UserRow>> {
+  const { rows } = await db.query<UserRow>({
+    name: lock ? 'users-lock' : 'users-select',
+    text: `select id, attributes from users where application_id = $1 and id = any($2)
+      ${lock ? 'order by id for update' : ''}`,
+    values: [applicationId, ids],
+  });
+  for (const row of rows) row.attributes = nameMap(row.attributes);
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+export interface UserEndpoint {
+  userId: string;
+  id: string;
+  channel: string | null;
+  effectiveAt: number;
+}
+
+/** Which registered endpoints these users have. */
+export async function selectUserEndpoints(
+  db: Queryable,
+  applicationId: string,
+  userIds: string[],
+): Promise<UserEndpoint[]> {
+  const { rows } = await db.query<UserEndpoint>({
+    name: 'endpoints-of-users',
+    text: `select user_id as "userId", id, channel,
+        floor(extract(epoch from effective_at) * 1000)::int8 as "effectiveAt"
+      from endpoints where application_id = $1 and user_id = any($2) and segment_id is null`,
+    values: [applicationId, userIds],
+  });
+  return rows;
+}
+
+/** The active endpoints that have one of these addresses on the channel at the same place of the list. */
+export async function selectActiveByAddress(
+  db: Queryable,
+  applicationId: string,
+  segmentId: string | null,
+  channels: string[],
+  addresses: string[],
+): Promise<{ id: string; channel: string; address: string }[]> {
+  const { rows } = await db.query<{ id: string; channel: string; address: string }>({
+    name: 'endpoints-by-address',
+    text: `select e.id, e.channel, e.address
+      from unnest($3::text[], $4::text[]) as wanted (channel, address)
+      join endpoints e on e.application_id = $1 and e.address = wanted.address
+      where e.channel = wanted.channel and e.status = 'ACTIVE' and e.segment_id is not distinct from $2`,
+    values: [applicationId, segmentId, channels, addresses],
+  });
+  return rows;
+}
+
+/** At most this many locks for the addresses of one application, so that a batch cannot fill the lock table. */
+const addressStripes = 64;
+
+/** Makes callers that give endpoints one of these addresses go one after the other, until their commit. */
+export async function lockAddresses(
+  db: Queryable,
+  applicationId: string,
+  addresses: string[],
+): Promise<void> {
+  await db.query({
+    name: 'addresses-lock',
+    text: `select pg_advisory_xact_lock(hashtext('endpoint address ' || $1::text), stripe)
+      from (select distinct abs(hashtext(address) % ${addressStripes}) as stripe
+        from unnest($2::text[]) as given (address) order by 1) as stripes`,
+    values: [applicationId, addresses],
+  });
+}
+
+const record = `
+  jsonb_to_recordset($2::jsonb) as r (
+    "id" text, "segmentId" text, "channel" text, "address" text, "optOut" text, "status" text, "cohort" smallint,
+    "userId" text, "attributes" jsonb, "metrics" jsonb, "demographic" jsonb, "location" jsonb,
+    "requestId" text, "effectiveAt" int8, "createdAt" int8)`;
+
+/** More new rows than this are worth a COPY. */
+const fewRows = 50;
+
+/**
+ * Inserts rows, sorted by id.
+ * @throws the database's `23505` when one of them is there.
+ */
+export async function insertEndpoints(
+  db: Transaction,
+  applicationId: string,
+  rows: EndpointRow[],
+): Promise<void> {
+  if (rows.length > fewRows) return copyEndpoints(db, applicationId, rows);
+  await db.query({
+    name: 'endpoints-insert',
+    text: `insert into endpoints (application_id, id, segment_id, channel, address, opt_out, status, cohort, user_id,
+        attributes, metrics, demographic, location, request_id, effective_at, created_at)
+      select $1, r."id", r."segmentId", r."channel", r."address", r."optOut", r."status", r."cohort", r."userId",
+        r."attributes", r."metrics", r."demographic", r."location", r."requestId",
+        to_timestamp(r."effectiveAt" / 1000.0::float8), to_timestamp(r."createdAt" / 1000.0::float8)
+      from ${record}`,
+    values: [applicationId, JSON.stringify(rows)],
+  });
+}
+
+/** Writes the rows, which the caller has locked. */
+export async function updateEndpoints(
+  db: Queryable,
+  applicationId: string,
+  rows: EndpointRow[],
+): Promise<void> {
+  await db.query({
+    name: 'endpoints-update',
+    text: `update endpoints e set channel = r."channel", address = r."address", opt_out = r."optOut",
+        status = r."status", user_id = r."userId", attributes = r."attributes", metrics = r."metrics",
+        demographic = r."demographic", location = r."location", request_id = r."requestId",
+        effective_at = to_timestamp(r."effectiveAt" / 1000.0::float8)
+      from ${record}
+      where e.application_id = $1 and e.id = r."id"`,
+    values: [applicationId, JSON.stringify(rows)],
+  });
+}
+
+/** As insertEndpoints, for users. */
+export async function insertUsers(db: Transaction, applicationId: string, rows: UserRow[]): Promise<void> {
+  if (rows.length > fewRows) return copyUsers(db, applicationId, rows);
+  await db.query({
+    name: 'users-insert',
+    text: `insert into users (application_id, id, attributes)
+      select $1, r.id, r.attributes from jsonb_to_recordset($2::jsonb) as r (id text, attributes jsonb)`,
+    values: [applicationId, JSON.stringify(rows)],
+  });
+}
+
+export async function updateUsers(db: Queryable, applicationId: string, rows: UserRow[]): Promise<void> {
+  await db.query({
+    name: 'users-update',
+    text: `update users u set attributes = r.attributes
+      from jsonb_to_recordset($2::jsonb) as r (id text, attributes jsonb)
+      where u.application_id = $1 and u.id = r.id`,
+    values: [applicationId, JSON.stringify(rows)],
+  });
+}
+
+const recipientColumns = `${columns}, coalesce(u.attributes, '{}') as "userAttributes"`;
+const recipientTables =
+  'endpoints e left join users u on u.application_id = e.application_id and u.id = e.user_id';
+
+/** Endpoints with their users' attributes; also those that only one segment sees. */
+export async function selectRecipients(
+  db: Queryable,
+  applicationId: string,
+  ids: readonly string[],
+): Promise<Recipient[]> {
+  const { rows } = await db.query<Recipient>({
+    name: 'recipients-select',
+    text: `select ${recipientColumns} from ${recipientTables} where e.application_id = $1 and e.id = any($2)`,
+    values: [applicationId, ids],
+  });
+  return rows.map(ownRecipient);
+}
+
+/** Registered endpoints for which `condition` (on `e`, with values from $2 on) holds, by id. */
+export async function selectRecipientsWhere(
+  db: Queryable,
+  applicationId: string,
+  condition: string,
+  values: unknown[],
+  limit: number,
+): Promise<Recipient[]> {
+  const { rows } = await db.query<Recipient>(
+    `select ${recipientColumns} from ${recipientTables}
+      where e.application_id = $1 and e.segment_id is null and ${condition}
+      order by e.id limit ${limit}`,
+    [applicationId, ...values],
+  );
+  return rows.map(ownRecipient);
+}

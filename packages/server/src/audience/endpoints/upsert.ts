@@ -1,0 +1,337 @@
+import type { Transaction } from '../../platform/database.ts';
+import { badMember, CallerError } from '../../platform/errors.ts';
+import { touchActivity } from './activity.ts';
+import {
+  type Applied,
+  type ApplyOptions,
+  applyChanges,
+  asMember,
+  type Refusal,
+  type State,
+} from './apply.ts';
+import { drawCohort } from './cohort.ts';
+import {
+  insertEndpoints,
+  insertUsers,
+  lockAddresses,
+  lockEndpoints,
+  selectActiveByAddress,
+  selectEndpoints,
+  selectUserEndpoints,
+  selectUsers,
+  updateEndpoints,
+  updateUsers,
+} from './endpoint.sql.ts';
+import {
+  checkEndpointSize,
+  type EndpointChange,
+  type EndpointItem,
+  type EndpointLimits,
+  protectiveLimits,
+  readEndpointItem,
+} from './item.ts';
+import type { EndpointRow } from './row.ts';
+
+export interface UpsertOptions {
+  /** Time of the call in milliseconds: EffectiveDate and CreationDate where none is given. */
+  now: number;
+  /** Default 15 (setting POSTRIDER_ENDPOINTS_PER_USER). */
+  endpointsPerUser?: number;
+  limits?: EndpointLimits;
+  /** Writes the endpoints as members that only this segment sees, not as registered endpoints. */
+  segmentId?: string | null;
+  /**
+   * Writes a sign of life for each endpoint: at `now`, or (`stated`) at its EffectiveDate where one is given.
+   * Left out: none.
+   */
+  activity?: 'now' | 'stated';
+  /** The caller keeps others from giving the same addresses meanwhile, so the locks for that are not needed. */
+  addressesAreSerialised?: boolean;
+  /** A guess that saves a look: none of the endpoints exists. When it is wrong, the work starts anew. */
+  expectNew?: boolean;
+}
+
+export interface UpsertResult {
+  created: number;
+  /** Did anybody or anything make the work start anew? */
+  restarted: boolean;
+  /** Rows that were rewritten, those that the rules made INACTIVE included. */
+  updated: number;
+  /** Only of `upsertChanges`: changes that the rules forbid, and were left out. */
+  refusals: Refusal[];
+  /** Ids (as stored) of the endpoints whose changes hold now, also when nothing was different. */
+  accepted: Set<string>;
+}
+
+/** Statements in which a batch starts anew because others changed the same endpoints meanwhile. */
+const maxAttempts = 20;
+const uniqueViolation = '23505';
+
+/**
+ * Makes or changes endpoints, in the caller's transaction, by the merge rules of the Pinpoint API: absent members
+ * stay, maps are merged by key, `[]` or null deletes a key, items for the same endpoint apply in their order.
+ * All or nothing. Set-based: a handful of statements for any number of items. Locks are taken in one order, so
+ * concurrent batches never deadlock, provided that a transaction calls this once.
+ * @param pathOf the place of an item in the request, for messages (default `$.Item[3]`).
+ * @throws CallerError `bad_request` that names the member; nothing is changed then.
+ */
+export async function upsertEndpoints(
+  tx: Transaction,
+  applicationId: string,
+  items: readonly EndpointItem[],
+  options: UpsertOptions,
+  pathOf: (index: number) => string = (index) => `$.Item[${index}]`,
+): Promise<UpsertResult> {
+  const limits = options.limits ?? protectiveLimits;
+  const changes = items.map((item, index) => {
+    const path = pathOf(index);
+    if (item.Id === undefined) throw badMember(`${path}.Id`, 'expected the id of the endpoint');
+    checkEndpointSize(item, path, limits);
+    return readEndpointItem(item, item.Id, index, path, limits);
+  });
+  const result = await upsertChanges(tx, applicationId, changes, options);
+  const refusal = result.refusals[0];
+  if (refusal) {
+    const member = `${pathOf(refusal.index)}.${refusal.member}`;
+    // Clients of Pinpoint look for this message at its beginning (reference 1.3), so no path is put in front.
+    if (refusal.message.startsWith('Exceeded')) {
+      throw new CallerError('bad_request', refusal.message, member);
+    }
+    throw badMember(member, refusal.message);
+  }
+  return result;
+}
+
+/**
+ * The same for changes that were read before (`readEndpointItem`). Changes that the rules forbid come back in
+ * `refusals` and are left out; the others are made.
+ */
+export async function upsertChanges(
+  tx: Transaction,
+  applicationId: string,
+  changes: EndpointChange[],
+  options: UpsertOptions,
+): Promise<UpsertResult> {
+  if (changes.length === 0) {
+    return { created: 0, updated: 0, restarted: false, refusals: [], accepted: new Set() };
+  }
+  const segmentId = options.segmentId ?? null;
+  const batch = new Batch(
+    tx,
+    applicationId,
+    segmentId === null ? changes : changes.map((change) => asMember(change, segmentId)),
+    {
+      segmentId,
+      now: options.now,
+      endpointsPerUser: options.endpointsPerUser ?? 15,
+      drawCohort,
+    },
+    options,
+  );
+  const applied = await batch.run();
+  if (options.activity) await writeActivity(tx, applicationId, changes, applied, options, segmentId);
+  return {
+    created: applied.newEndpoints.length,
+    updated: applied.changedEndpoints.length,
+    restarted: batch.attempts > 1,
+    refusals: applied.refusals,
+    accepted: applied.accepted,
+  };
+}
+
+async function writeActivity(
+  tx: Transaction,
+  applicationId: string,
+  changes: EndpointChange[],
+  applied: Applied,
+  options: UpsertOptions,
+  segmentId: string | null,
+): Promise<void> {
+  const signs: { endpointId: string; at: number }[] = [];
+  for (const change of changes) {
+    const at = options.activity === 'now' ? options.now : change.effectiveAt;
+    const endpointId = segmentId === null ? change.id : `${segmentId}.${change.id}`;
+    if (at !== undefined && applied.accepted.has(endpointId)) signs.push({ endpointId, at });
+  }
+  await touchActivity(tx, applicationId, signs);
+}
+
+/** Which rows a batch touches beside its endpoints, judged by what is known of them. */
+interface Needs {
+  users: Set<string>;
+  /** Users that get an endpoint they did not have. */
+  gaining: Set<string>;
+  /** `[channel, address]` by key: addresses that get another active endpoint. */
+  addresses: Map<string, [string, string]>;
+}
+
+class Batch {
+  readonly #tx: Transaction;
+  readonly #applicationId: string;
+  readonly #changes: EndpointChange[];
+  readonly #options: ApplyOptions;
+  readonly #addressesAreSerialised: boolean;
+  readonly #expectNew: boolean;
+  readonly #ids: string[];
+  attempts = 0;
+
+  constructor(
+    tx: Transaction,
+    applicationId: string,
+    changes: EndpointChange[],
+    options: ApplyOptions,
+    hints: Pick<UpsertOptions, 'addressesAreSerialised' | 'expectNew'>,
+  ) {
+    this.#tx = tx;
+    this.#applicationId = applicationId;
+    this.#changes = changes;
+    this.#options = options;
+    this.#addressesAreSerialised = hints.addressesAreSerialised ?? false;
+    this.#expectNew = hints.expectNew ?? false;
+    this.#ids = [...new Set(changes.map((change) => change.id))];
+  }
+
+  /** Tries until no other transaction came between reading and writing; going back releases this attempt's locks. */
+  async run(): Promise<Applied> {
+    while (this.attempts < maxAttempts) {
+      this.attempts += 1;
+      await this.#tx.query('savepoint upsert');
+      const applied = await this.#attempt();
+      if (applied) {
+        await this.#tx.query('release savepoint upsert');
+        return applied;
+      }
+      await this.#tx.query('rollback to savepoint upsert');
+    }
+    throw new CallerError('unavailable', 'These endpoints are changed by others all the time; try again');
+  }
+
+  /**
+   * Order of locks, the same for everybody: addresses, users, endpoints (each sorted); then new users, new endpoints
+   * (each sorted). Who inserts waits only for others that insert, never for a row lock, so there is no circle.
+   */
+  async #attempt(): Promise<Applied | undefined> {
+    const guessing = this.#expectNew && this.attempts === 1;
+    const known = guessing
+      ? new Map<string, EndpointRow>()
+      : await selectEndpoints(this.#tx, this.#applicationId, this.#ids);
+    const needs = this.#needs(known);
+    const unchanged = await this.#unchanged(known, needs);
+    if (unchanged) return unchanged;
+
+    if (needs.addresses.size > 0 && !this.#addressesAreSerialised) {
+      const addresses = [...needs.addresses.values()].map(([, address]) => address);
+      await lockAddresses(this.#tx, this.#applicationId, addresses);
+    }
+    const users = await this.#users(needs.users, true);
+    const userEndpoints = await this.#userEndpoints(needs.gaining, users);
+    const active = await this.#active(needs.addresses);
+
+    const wanted = new Set(known.keys());
+    for (const twin of active) wanted.add(twin.id);
+    for (const id of this.#overfull(userEndpoints, needs)) wanted.add(id);
+    const endpoints =
+      wanted.size === 0 ? known : await lockEndpoints(this.#tx, this.#applicationId, [...wanted]);
+
+    const needsNow = this.#needs(endpoints);
+    if (!covers(needs, needsNow)) return undefined;
+    const applied = applyChanges(this.#changes, { endpoints, users, userEndpoints, active }, this.#options);
+    // What is refused to a new endpoint may be right for one that exists.
+    if (guessing && applied.refusals.length > 0) return undefined;
+    return !applied.stale && (await this.#write(applied)) ? applied : undefined;
+  }
+
+  /** The result when nothing would be different: then no row is locked or written. */
+  async #unchanged(known: Map<string, EndpointRow>, needs: Needs): Promise<Applied | undefined> {
+    if (needs.gaining.size > 0 || needs.addresses.size > 0 || known.size < this.#ids.length) return undefined;
+    const state: State = {
+      endpoints: known,
+      users: await this.#users(needs.users, false),
+      userEndpoints: [],
+      active: [],
+    };
+    const applied = applyChanges(this.#changes, state, this.#options);
+    const writes = applied.changedEndpoints.length + applied.changedUsers.length + applied.newUsers.length;
+    return writes === 0 ? applied : undefined;
+  }
+
+  #needs(endpoints: Map<string, EndpointRow>): Needs {
+    const needs: Needs = { users: new Set(), gaining: new Set(), addresses: new Map() };
+    const seen = new Map<string, Pick<EndpointRow, 'userId' | 'channel' | 'address' | 'status'>>();
+    for (const change of this.#changes) {
+      const before = seen.get(change.id) ?? endpoints.get(change.id);
+      const userId = change.userId === undefined ? (before?.userId ?? null) : change.userId;
+      if (userId !== null && (change.userId || change.userAttributes)) needs.users.add(userId);
+      if (userId !== null && userId !== before?.userId) needs.gaining.add(userId);
+      const channel = change.channel ?? before?.channel ?? null;
+      const address = change.address === undefined ? (before?.address ?? null) : change.address;
+      const status = change.status ?? 'ACTIVE';
+      const gains = before?.status !== status || before.channel !== channel || before.address !== address;
+      if (gains && status === 'ACTIVE' && channel !== null && address !== null) {
+        needs.addresses.set(`${channel} ${address}`, [channel, address]);
+      }
+      seen.set(change.id, { userId, channel, address, status });
+    }
+    return needs;
+  }
+
+  async #users(ids: Set<string>, lock: boolean): Promise<State['users']> {
+    if (ids.size === 0) return new Map();
+    return selectUsers(this.#tx, this.#applicationId, [...ids], lock);
+  }
+
+  async #userEndpoints(gaining: Set<string>, users: State['users']): Promise<State['userEndpoints']> {
+    const existing = [...gaining].filter((id) => users.has(id));
+    if (existing.length === 0 || this.#options.segmentId !== null) return [];
+    return selectUserEndpoints(this.#tx, this.#applicationId, existing);
+  }
+
+  async #active(addresses: Needs['addresses']): Promise<State['active']> {
+    if (addresses.size === 0) return [];
+    const pairs = [...addresses.values()];
+    return selectActiveByAddress(
+      this.#tx,
+      this.#applicationId,
+      this.#options.segmentId,
+      pairs.map(([channel]) => channel),
+      pairs.map(([, address]) => address),
+    );
+  }
+
+  /** Ids of the endpoints of those users who may get too many: one of them may have to go. */
+  #overfull(userEndpoints: State['userEndpoints'], needs: Needs): string[] {
+    const counts = new Map<string, number>();
+    for (const { userId } of userEndpoints) counts.set(userId, (counts.get(userId) ?? 0) + 1);
+    for (const { userId } of this.#changes) {
+      if (userId && needs.gaining.has(userId)) counts.set(userId, (counts.get(userId) ?? 0) + 1);
+    }
+    return userEndpoints
+      .filter(({ userId }) => counts.get(userId)! > this.#options.endpointsPerUser)
+      .map(({ id }) => id);
+  }
+
+  /** False when somebody else made one of the new rows meanwhile; the savepoint must be rolled back then. */
+  async #write(applied: Applied): Promise<boolean> {
+    const { changedUsers, changedEndpoints, newUsers, newEndpoints } = applied;
+    if (changedUsers.length > 0) await updateUsers(this.#tx, this.#applicationId, changedUsers);
+    if (changedEndpoints.length > 0) {
+      await updateEndpoints(this.#tx, this.#applicationId, changedEndpoints);
+    }
+    try {
+      if (newUsers.length > 0) await insertUsers(this.#tx, this.#applicationId, newUsers);
+      if (newEndpoints.length > 0) await insertEndpoints(this.#tx, this.#applicationId, newEndpoints);
+    } catch (error) {
+      if ((error as { code?: string }).code === uniqueViolation) return false;
+      throw error;
+    }
+    return true;
+  }
+}
+
+/** Was everything that is needed now foreseen (and locked) before? */
+function covers(foreseen: Needs, now: Needs): boolean {
+  for (const id of now.users) if (!foreseen.users.has(id)) return false;
+  for (const id of now.gaining) if (!foreseen.gaining.has(id)) return false;
+  for (const key of now.addresses.keys()) if (!foreseen.addresses.has(key)) return false;
+  return true;
+}

@@ -1,0 +1,30 @@
+/** Whom we reach: endpoints, users, segments, imports, exports, suppressions. */
+export { type AttributeType, attributeTypes, removeAttributes } from './attribute.ts';
+export { type SignOfLife, touchActivity } from './endpoints/activity.ts';
+export { deleteEndpoint, deleteUserEndpoints } from './endpoints/delete.ts';
+export {
+  type EndpointItem,
+  type EndpointLimits,
+  pinpointLimits,
+  protectiveLimits,
+} from './endpoints/item.ts';
+export {
+  type EndpointPage,
+  type EndpointQuery,
+  getEndpoint,
+  getUserEndpoints,
+  loadRecipients,
+  searchEndpoints,
+} from './endpoints/read.ts';
+export { type Recipient, shownUserId, toEndpointResponse } from './endpoints/row.ts';
+export { type UpsertOptions, type UpsertResult, upsertEndpoints } from './endpoints/upsert.ts';
+export { eraseAudience } from './erase.ts';
+export {
+  addSuppressions,
+  listSuppressions,
+  normaliseAddress,
+  removeSuppression,
+  type Suppression,
+  type SuppressionReason,
+  suppressedAmong,
+} from './suppression.ts';
