@@ -11,6 +11,7 @@ export {
 } from './campaigns/campaigns.sql.ts';
 export { campaignCounters } from './campaigns/counters.ts';
 export {
+  campaignExists,
   getCampaign,
   getCampaignVersion,
   listCampaignActivities,

@@ -1,8 +1,4 @@
-import type {
-  EndpointMessageResult,
-  EndpointSendConfiguration,
-  MessageResult,
-} from '@aws-sdk/client-pinpoint';
+import type { EndpointMessageResult, EndpointSendConfiguration } from '@aws-sdk/client-pinpoint';
 import { getApplication } from '../../accounts/index.ts';
 import type { DirectRecipient, DirectResult } from '../../messaging/index.ts';
 import { badMember } from '../../platform/errors.ts';
@@ -74,18 +70,17 @@ export const messages = {
         });
       }),
     );
-    const answer = (kind: Addressed['kind']) =>
-      addressed
-        .filter((one) => one.kind === kind)
-        .map((one) => [one.key, toResult(results.get(one)!)] as const);
+    const answer = (kind: Addressed['kind']) => {
+      const ofKind = addressed.filter((one) => one.kind === kind);
+      if (ofKind.length === 0) return undefined;
+      return Object.fromEntries(ofKind.map((one) => [one.key, toResult(results.get(one)!, kind)]));
+    };
     return {
       MessageResponse: {
         ApplicationId,
         RequestId: ctx.requestId,
-        Result: Object.fromEntries(
-          answer('address').map(([key, { Address: _, ...result }]) => [key, result]),
-        ),
-        EndpointResult: Object.fromEntries(answer('endpoint')),
+        Result: answer('address'),
+        EndpointResult: answer('endpoint'),
       },
     };
   },
@@ -112,8 +107,11 @@ function overridesOf(own: EndpointSendConfiguration): Pick<DirectRecipient, 'ove
  * A result in Pinpoint's terms. SUCCESSFUL says that the provider accepted the message, or (202) that the first attempt
  * is still running; the message log has what follows. TEMPORARY_FAILURE is, unlike in Pinpoint, tried again.
  */
-export function toResult(direct: DirectResult): EndpointMessageResult & MessageResult {
-  const base = { Address: direct.address, MessageId: direct.messageId };
+export function toResult(direct: DirectResult, kind: Addressed['kind']): EndpointMessageResult {
+  const base = {
+    ...(kind === 'endpoint' ? { Address: direct.address } : {}),
+    MessageId: direct.messageId,
+  };
   const words = direct.result?.response;
   const code = direct.result?.code;
   switch (direct.decision) {

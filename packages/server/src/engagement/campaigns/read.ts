@@ -59,3 +59,8 @@ export async function getCampaignActivity(
   if (!activity) throw notFound('Campaign activity', id);
   return activity;
 }
+
+/** For what can be tagged: does the resource of this ARN exist? */
+export async function campaignExists(db: Queryable, applicationId: string, id: string): Promise<boolean> {
+  return (await selectCampaign(db, applicationId, id)) !== undefined;
+}
