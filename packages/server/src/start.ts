@@ -60,7 +60,7 @@ function stopOnce(
       return;
     }
     begun = true;
-    log.info('stopping');
+    log.debug('stopping');
     for (let close = closing.pop(); close; close = closing.pop()) {
       try {
         await close();
@@ -69,7 +69,7 @@ function stopOnce(
         code = 1;
       }
     }
-    log.info('stopped');
+    log.debug('stopped');
     process.exit(code);
   };
   return Object.assign(stop, { begun: () => begun });

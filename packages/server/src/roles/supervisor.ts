@@ -1,10 +1,18 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { getCompileCacheDir } from 'node:module';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Log } from '../platform/log.ts';
 import type { RoleName } from './process.ts';
 import { drainLimitMs, type RoleMessage, type SupervisorMessage } from './run.ts';
 
 const program = fileURLToPath(new URL('../main.ts', import.meta.url));
+
+/** With the cache from its first file on, a role never loads the compiler: faster, and some 15 MB less. */
+function compileCache(): NodeJS.ProcessEnv {
+  const folder = getCompileCacheDir();
+  return folder ? { NODE_COMPILE_CACHE: dirname(folder) } : {};
+}
 
 /** One process for each role, kept running. */
 export interface Supervisor {
@@ -31,7 +39,8 @@ export function superviseRoles(options: {
   env: NodeJS.ProcessEnv;
   log: Log;
 }): Supervisor {
-  const { env, log } = options;
+  const { log } = options;
+  const env = { ...compileCache(), ...options.env };
   let stopping = false;
   const members = new Map<RoleName, Member>();
   const started = Promise.withResolvers<Record<RoleName, number>>();
