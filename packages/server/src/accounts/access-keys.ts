@@ -27,12 +27,19 @@ export interface NewAccessKey {
   secret: string;
 }
 
+export interface SigningKey {
+  principal: Principal;
+  secret: string;
+  /** To be called when a signature with it was right. */
+  used(): void;
+}
+
 /** The keys that sign requests. */
 export interface AccessKeys {
   /** @throws CallerError bad_request for a bad name or scopes. */
   create(options: { name: string; scopes?: Scopes; by: Principal | 'system' }): Promise<NewAccessKey>;
   /** The key with its secret, to check a signature; undefined when unknown or revoked (within a second). */
-  find(id: string): Promise<{ principal: Principal; secret: string } | undefined>;
+  find(id: string): Promise<SigningKey | undefined>;
   list(): Promise<Credential[]>;
   /** @throws CallerError not_found when there is no such key in use. */
   revoke(id: string, by: Principal | 'system'): Promise<void>;
@@ -53,9 +60,12 @@ export function createAccessKeys(options: {
   log: Log;
 }): AccessKeys {
   const { database, secrets, log } = options;
-  const cache = new CredentialCache({
+  const cache = new CredentialCache<SigningKey>({
     ...options,
-    load: (id) => loadAccessKey(database, secrets, id),
+    load: async (id) => {
+      const loaded = await loadAccessKey(database, secrets, id);
+      return loaded && { ...loaded, used: () => cache.noteUse(id) };
+    },
     markUsed: (id) => database.query(touchAccessKey(id)),
   });
   return {

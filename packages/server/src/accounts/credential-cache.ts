@@ -32,18 +32,17 @@ export class CredentialCache<Value> {
   }
 
   /** The credential `key`. Requests that ask at the same time share one look-up. */
-  async find(key: string): Promise<Value | undefined> {
+  find(key: string): Promise<Value | undefined> {
     const now = this.#source.clock.now();
     let entry = this.#entries.get(key);
+    // The second condition is for a clock that was set back.
     if (!entry || entry.until <= now || entry.until > now + maxAgeMs) {
       entry = { value: this.#source.load(key), until: now + maxAgeMs };
       remember(this.#entries, key, entry);
       // A failed look-up is not kept: the next request tries again.
       entry.value.catch(() => this.#entries.delete(key));
     }
-    const value = await entry.value;
-    if (value !== undefined) this.#noteUse(key, now);
-    return value;
+    return entry.value;
   }
 
   /** Looks up anew next time, after a change by this process. */
@@ -51,7 +50,9 @@ export class CredentialCache<Value> {
     this.#entries.delete(key);
   }
 
-  #noteUse(key: string, now: number): void {
+  /** For a caller who proved to hold the credential. */
+  noteUse(key: string): void {
+    const now = this.#source.clock.now();
     const writtenAt = this.#writtenAt.get(key);
     if (writtenAt !== undefined && Math.abs(now - writtenAt) < usedIntervalMs) return;
     remember(this.#writtenAt, key, now);

@@ -55,7 +55,10 @@ export function createTokens(options: { database: Database; clock: Clock; log: L
     },
     find: async (token) => {
       if (!/^pr_[\w-]{43}$/.test(token)) return undefined;
-      return cache.find(hashToken(token).toString('hex'));
+      const hash = hashToken(token).toString('hex');
+      const principal = await cache.find(hash);
+      if (principal) cache.noteUse(hash);
+      return principal;
     },
     list: async () => {
       const { rows } = await database.query<CredentialRow>(selectTokens(maxListed));

@@ -7,6 +7,8 @@ import { CallerError } from '../../platform/errors.ts';
 export interface AccessKey {
   principal: Principal;
   secret: string;
+  /** Called for each right signature. */
+  used(): void;
 }
 
 /** The access key with this id; undefined when there is none or it was revoked. */
@@ -129,6 +131,7 @@ export class SignatureVerifier {
       );
     }
     if (key !== cached?.key) this.#remember(cacheId, accessKey.secret, key);
+    accessKey.used();
     return accessKey.principal;
   }
 
