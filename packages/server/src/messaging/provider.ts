@@ -105,6 +105,8 @@ export interface SettingField {
   /** Bounds of a `number`, inclusive. */
   minimum?: number;
   maximum?: number;
+  /** Regular expression that the whole of a `string` matches, as HTML's `pattern`. */
+  pattern?: string;
   description: string;
 }
 

@@ -19,6 +19,7 @@ const fields: readonly SettingField[] = [
     label: 'Host',
     type: 'string',
     required: true,
+    pattern: '[A-Za-z0-9_.:\\-]{1,253}',
     description: 'Name or address of the SMTP server (smarthost).',
   },
   {
@@ -61,12 +62,14 @@ const fields: readonly SettingField[] = [
     name: 'returnPath',
     label: 'Return path',
     type: 'string',
+    pattern: "[A-Za-z0-9.!#$%&'*+\\/=?^_`\\{\\|\\}~\\-]{1,64}@[A-Za-z0-9.\\-]{1,253}",
     description: 'Envelope sender, to which bounces go. Without it: the address in From.',
   },
   {
     name: 'ehloName',
     label: 'EHLO name',
     type: 'string',
+    pattern: '[A-Za-z0-9_.:\\-\\[\\]]{1,253}',
     description: "How this sender names itself; without it the machine's host name.",
   },
   {
