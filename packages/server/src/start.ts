@@ -31,6 +31,7 @@ export async function start(env: NodeJS.ProcessEnv): Promise<void> {
   try {
     const { databaseUrl, masterKey, embedded } = await openInstallation(config, log, closing, () => stop(1));
     const firstKey = await prepareInstallation(config, { databaseUrl, masterKey }, embedded !== undefined);
+    if (stop.begun()) return;
     supervisor = superviseRoles({
       roles: roleNames,
       env: { ...env, POSTRIDER_DATABASE_URL: databaseUrl, POSTRIDER_MASTER_KEY: masterKey.toString('hex') },
@@ -47,19 +48,22 @@ export async function start(env: NodeJS.ProcessEnv): Promise<void> {
   }
 }
 
-/** Ends what was opened, in reverse; a second signal does not wait for the roles. */
+/**
+ * Ends what was opened, in reverse. A second signal does not wait for the roles, unless it comes at once: Ctrl-C below
+ * `npm start` arrives twice, from the terminal and from npm.
+ */
 function stopOnce(
   log: Log,
   closing: (() => void | Promise<void>)[],
   supervisor: () => Supervisor | undefined,
 ): ((code: number) => Promise<void>) & { begun(): boolean } {
-  let begun = false;
+  let begunAt: number | undefined;
   const stop = async (code: number) => {
-    if (begun) {
-      supervisor()?.kill();
+    if (begunAt !== undefined) {
+      if (performance.now() - begunAt > 1_000) supervisor()?.kill();
       return;
     }
-    begun = true;
+    begunAt = performance.now();
     log.debug('stopping');
     for (let close = closing.pop(); close; close = closing.pop()) {
       try {
@@ -72,7 +76,7 @@ function stopOnce(
     log.debug('stopped');
     process.exit(code);
   };
-  return Object.assign(stop, { begun: () => begun });
+  return Object.assign(stop, { begun: () => begunAt !== undefined });
 }
 
 /** The database (embedded unless a URL is given) and the master key. */
@@ -87,7 +91,7 @@ async function openInstallation(
   const lock = lockDirectory(config.dataDir);
   closing.push(() => lock.release());
   const masterKey = await loadMasterKey(config);
-  const embedded = await startPostgres({
+  const starting = startPostgres({
     directory: embeddedDirectory(config.dataDir),
     log,
     onGiveUp: (error) => {
@@ -95,7 +99,14 @@ async function openInstallation(
       onGiveUp();
     },
   });
-  closing.push(() => embedded.stop());
+  // Known before it runs: a signal while it starts has to stop it as well.
+  closing.push(() =>
+    starting.then(
+      (server) => server.stop(),
+      () => undefined,
+    ),
+  );
+  const embedded = await starting;
   for (const notice of embedded.notices) log.info(notice);
   await ensureDatabase(embedded, 'postrider');
   return { databaseUrl: embedded.url('postrider'), masterKey, embedded };
