@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
+import { CreateAppCommand, PayloadTooLargeException } from '@aws-sdk/client-pinpoint';
 import { expect, test } from 'vitest';
 import { testDatabase } from '../support/database.ts';
 import { wireServer } from '../support/wire.ts';
@@ -56,6 +57,7 @@ print(json.dumps({
   'pages': len(pinpoint.get_apps(PageSize='1')['ApplicationsResponse']['Item']),
   'odd': refused(pinpoint.get_app, ApplicationId='a/b c+ü*~'),
   'value': refused(pinpoint.update_application_settings, ApplicationId=id, WriteApplicationSettingsRequest={'QuietTime': {'Start': 'x', 'End': 'y'}}),
+  'large': refused(pinpoint.create_app, CreateApplicationRequest={'Name': 'x' * 8_000_000})[:2],
   'missing': refused(pinpoint.get_recommender_configurations),
   'deleted': pinpoint.delete_app(ApplicationId=id)['ApplicationResponse']['Id'] == id,
 }))`);
@@ -69,6 +71,7 @@ print(json.dumps({
     pages: 1,
     odd: ['NotFoundException', 404, 'Application a/b c+ü*~ not found'],
     value: ['BadRequestException', 400, '$.QuietTime.Start: expected a time of day such as 22:30'],
+    large: ['PayloadTooLargeException', 413],
     missing: ['NotImplementedException', 501, expect.stringContaining('is not built in this version')],
     deleted: true,
   });
@@ -84,6 +87,13 @@ test.skipIf(!boto3)('boto3 with credentials of elsewhere is told what to do', as
     403,
     expect.stringContaining('leave AWS_SESSION_TOKEN unset'),
   ]);
+});
+
+test('the JS SDK reads the answer to a body that is too large', async () => {
+  const CreateApplicationRequest = { Name: 'x'.repeat(8_000_000) };
+  await expect(server.client().send(new CreateAppCommand({ CreateApplicationRequest }))).rejects.toThrow(
+    PayloadTooLargeException,
+  );
 });
 
 test.skipIf(!existsSync(aws))('aws-cli (needs the Debian package awscli)', async () => {

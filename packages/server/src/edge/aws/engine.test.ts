@@ -145,8 +145,10 @@ test('times and switches in the query are parsed', async () => {
   const path = '/v1/apps/a/journeys/j/kpis/daterange/k';
   const { json } = await call('GET', `${path}?start-time=2026-11-21T08%3A00%3A00%2B01%3A00`);
   expect([json.StartTime, json.EndTime]).toEqual(['2026-11-21T07:00:00.000Z', '1970-01-01T00:00:00.000Z']);
-  const refused = await call('GET', `${path}?start-time=yesterday`);
-  expect(refused.json.Message).toBe('start-time: expected a time such as 2026-11-21T08:00:00Z');
+  for (const time of ['yesterday', '0000-01-01T00:00:00Z', '2026-13-01T00:00:00Z', '2026-11-21']) {
+    const refused = await call('GET', `${path}?start-time=${encodeURIComponent(time)}`);
+    expect(refused.json.Message).toBe('start-time: expected a time such as 2026-11-21T08:00:00Z');
+  }
   const template = (query: string) => call('PUT', `/v1/templates/t/email?${query}`, {});
   expect((await template('create-new-version=true')).json.Message).toBe('true');
   expect((await template('create-new-version=yes')).json.Message).toBe(
@@ -198,8 +200,26 @@ test('bodies up to the limit pass, larger ones are answered 413 without reading 
   expect(reply).toBe('HTTP/1.1 413 Payload Too Large');
 });
 
-function firstLine(request: RawRequest): Promise<string> {
-  const lines = Object.entries(sign(request, signer)).map(([name, value]) => `${name}: ${value}\r\n`);
+test('a stranger is refused before the body comes, and a client that goes away is no harm', async () => {
+  const post: RawRequest = { method: 'POST', path: '/v1/apps', headers: { 'content-length': '1000000' } };
+  const stranger = { ...signer, key: { id: 'AKIASTRANGER', secret: 'x' } };
+  expect(await firstLine(post, stranger)).toBe('HTTP/1.1 403 Forbidden');
+  for (let attempt = 0; attempt < 20; attempt++) {
+    const socket = connect(server.port, '127.0.0.1');
+    await new Promise((resolve) => socket.once('connect', resolve));
+    socket.write(head(post, signer));
+    socket.write('{"Name":', () => socket.destroy());
+    await new Promise((resolve) => socket.once('close', resolve));
+  }
+  expect((await call('POST', '/v1/apps', { Name: 'still there' })).status).toBe(201);
+});
+
+function head(request: RawRequest, options: SignOptions): string {
+  const lines = Object.entries(sign(request, options)).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `${request.method} ${request.path} HTTP/1.1\r\n${lines.join('')}\r\n`;
+}
+
+function firstLine(request: RawRequest, options = signer): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(server.port, '127.0.0.1');
     socket.on('error', reject);
@@ -207,6 +227,6 @@ function firstLine(request: RawRequest): Promise<string> {
       socket.destroy();
       resolve(data.toString().split('\r\n')[0]!);
     });
-    socket.write(`${request.method} ${request.path} HTTP/1.1\r\n${lines.join('')}\r\n`);
+    socket.write(head(request, options));
   });
 }

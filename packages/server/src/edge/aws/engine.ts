@@ -81,8 +81,6 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
         const callerError = toCallerError(error);
         const unexpected = callerError !== error;
         options.log[unexpected ? 'error' : 'debug']({ err: error, operation, requestId }, 'request failed');
-        // What the client is still sending is not an answer's business: it is read out and the connection closed.
-        if (!request.complete) response.setHeader('Connection', 'close');
         status = sendError(response, requestId, callerError);
         discardBody(request);
       }

@@ -154,6 +154,8 @@ function parseNumber(kind: 'integer' | 'double', value: unknown, path: string): 
   return value;
 }
 
+const firstTime = Date.parse('0001-01-01T00:00:00Z');
+const lastTime = Date.parse('9999-12-31T23:59:59.999Z');
 const rfc3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i;
 
 /** RFC 3339, or seconds since the epoch, as older clients send it. */
@@ -162,7 +164,10 @@ function parseTimestamp(value: unknown, path: string): Date {
     typeof value === 'number'
       ? new Date(value * 1000)
       : new Date(typeof value === 'string' && rfc3339.test(value) ? value : Number.NaN);
-  if (Number.isNaN(time.getTime())) throw badMember(path, 'expected a time such as 2026-11-21T08:00:00Z');
+  // Also refuses NaN. Outside of these years a time is written in a form that databases do not read.
+  if (!(time.getTime() >= firstTime && time.getTime() <= lastTime)) {
+    throw badMember(path, 'expected a time such as 2026-11-21T08:00:00Z');
+  }
   return time;
 }
 

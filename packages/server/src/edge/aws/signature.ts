@@ -1,4 +1,4 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, hash, timingSafeEqual } from 'node:crypto';
 import type { Principal } from '../../accounts/index.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { CallerError } from '../../platform/errors.ts';
@@ -211,7 +211,7 @@ function signingKey(secret: string, date: string, region: string, service: strin
 
 /** Lower-case hex. */
 export function sha256(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex');
+  return hash('sha256', data);
 }
 
 /** `20261121T080000Z` as milliseconds. */
