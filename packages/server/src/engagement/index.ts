@@ -17,7 +17,7 @@ export {
   listCampaignActivities,
   listCampaignVersions,
 } from './campaigns/read.ts';
-export { templateResolver } from './campaigns/references.ts';
+export { templateLoader } from './campaigns/references.ts';
 export { type CampaignScheduler, createCampaignScheduler } from './campaigns/scheduler.ts';
-export { checkAddress, checkHeaders, checkTemplateName } from './campaigns/validate.ts';
+export { checkAddress, checkHeaders, checkTemplateReference } from './campaigns/validate.ts';
 export { createCampaign, deleteCampaign, stopCampaignRun, updateCampaign } from './campaigns/write.ts';

@@ -3,7 +3,13 @@ import type {
   EmailMessage,
   TemplateConfiguration,
 } from '@aws-sdk/client-pinpoint';
-import { checkAddress, checkHeaders, checkTemplateName, templateResolver } from '../../engagement/index.ts';
+import type { LoadedTemplate } from '../../content/index.ts';
+import {
+  checkAddress,
+  checkHeaders,
+  checkTemplateReference,
+  templateLoader,
+} from '../../engagement/index.ts';
 import type { ContentByChannel, ContentSource } from '../../messaging/index.ts';
 import type { Queryable } from '../../platform/database.ts';
 import { badMember, CallerError } from '../../platform/errors.ts';
@@ -29,8 +35,8 @@ export async function directContent(
       path,
     );
   }
-  const email = await pinTemplate(db, 'EMAIL', templates);
-  const sms = await pinTemplate(db, 'SMS', templates);
+  const email = await loadNamed(db, 'EMAIL', templates);
+  const sms = await loadNamed(db, 'SMS', templates);
   const content: ContentByChannel = {};
   const set = (channel: keyof ContentByChannel, source: ContentSource | undefined) => {
     if (source) content[channel] = withSubstitutions(source, message, channel);
@@ -49,22 +55,40 @@ export async function directContent(
   return content;
 }
 
-async function pinTemplate(
+async function loadNamed(
   db: Queryable,
   type: 'EMAIL' | 'SMS',
   templates: TemplateConfiguration | undefined,
-): Promise<ContentSource['template']> {
+): Promise<LoadedTemplate | undefined> {
   const member = type === 'EMAIL' ? 'EmailTemplate' : 'SMSTemplate';
   const template = templates?.[member];
   if (!template) return undefined;
   const path = `$.TemplateConfiguration.${member}`;
-  checkTemplateName(template, path);
-  return { type, name: template.Name!, version: await templateResolver(db)(type, template, path) };
+  checkTemplateReference(template, path);
+  return await templateLoader(db)(type, template, path);
+}
+
+/** The words of a template with those that the call gives instead. */
+function withTemplate(
+  type: 'EMAIL' | 'SMS',
+  template: LoadedTemplate | undefined,
+  inline: Inline,
+): Pick<ContentSource, 'template' | 'inline' | 'defaults'> {
+  if (!template) return { inline };
+  const { name, version, parts, headers, defaults } = template;
+  const { html, text, ...others } = parts;
+  // A body given in the call replaces the whole body: the template's other half would say something else.
+  const body = inline.html === undefined && inline.text === undefined ? { html, text } : {};
+  return {
+    template: { type, name, version },
+    inline: { ...body, ...others, ...(headers ? { headers } : {}), ...inline },
+    defaults,
+  };
 }
 
 function emailSource(
   message: DirectMessageConfiguration,
-  template: ContentSource['template'],
+  template: LoadedTemplate | undefined,
 ): ContentSource | undefined {
   const email = message.EmailMessage;
   const inline = email ? emailWords(email) : {};
@@ -84,7 +108,7 @@ function emailSource(
     ...(email?.FromAddress ? { from: email.FromAddress } : {}),
     ...(email?.ReplyToAddresses?.length ? { replyTo: email.ReplyToAddresses } : {}),
   };
-  return { ...(template ? { template } : {}), inline, sender };
+  return { ...withTemplate('EMAIL', inline.rawBase64 ? undefined : template, inline), sender };
 }
 
 function emailWords(email: EmailMessage): Inline {
@@ -108,7 +132,7 @@ function emailWords(email: EmailMessage): Inline {
 
 function smsSource(
   message: DirectMessageConfiguration,
-  template: ContentSource['template'],
+  template: LoadedTemplate | undefined,
 ): ContentSource | undefined {
   const sms = message.SMSMessage;
   const body = sms?.Body ?? (template ? undefined : message.DefaultMessage?.Body);
@@ -122,7 +146,7 @@ function smsSource(
     ...(sms?.EntityId ? { entityId: sms.EntityId } : {}),
     ...(sms?.TemplateId ? { templateId: sms.TemplateId } : {}),
   };
-  return { ...(template ? { template } : {}), ...(body === undefined ? {} : { inline: { body } }), sender };
+  return { ...withTemplate('SMS', template, body === undefined ? {} : { body }), sender };
 }
 
 /** The words of the first push message that is there; all go along whole, for the vendors' own forms. */

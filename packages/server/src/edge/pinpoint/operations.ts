@@ -1,13 +1,17 @@
 import type { OperationHandlers } from '../aws/operation.ts';
 import { apps } from './apps.ts';
+import { campaigns } from './campaigns.ts';
 import { channels } from './channels.ts';
+import { messages } from './messages.ts';
 import { settings } from './settings.ts';
 import { tags } from './tags.ts';
 
 /** Every Pinpoint operation that works. A new family is one line here. */
 export const operations: OperationHandlers = {
   ...apps,
+  ...campaigns,
   ...channels,
+  ...messages,
   ...settings,
   ...tags,
 };

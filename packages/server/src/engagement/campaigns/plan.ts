@@ -1,13 +1,18 @@
 import type { MessageConfiguration, Template, TemplateConfiguration } from '@aws-sdk/client-pinpoint';
+import type { LoadedTemplate } from '../../content/index.ts';
 import type { ContentByChannel, ContentSource, DispatchPlan } from '../../messaging/index.ts';
 import type { CampaignDefinition, InheritedSettings } from './campaign.ts';
 import { pushMessages } from './validate.ts';
 
-/** Finds the version of a template that is sent: the one that is named, else the active one. Throws when there is none. */
-export type TemplateResolver = (type: 'EMAIL' | 'SMS', template: Template, path: string) => Promise<number>;
+/** Loads the version of a template that is sent: the one that is named, else the active one. Throws when there is none. */
+export type TemplateLoader = (
+  type: 'EMAIL' | 'SMS',
+  template: Template,
+  path: string,
+) => Promise<LoadedTemplate>;
 
 /**
- * What a run of the campaign dispatches, with template versions pinned as they are now.
+ * What a run of the campaign dispatches, with the words of its templates as they are now.
  *
  * Where a channel has a template and words of its own, the template is sent (its sender and headers come from
  * MessageConfiguration): an update that adds a template need not remove the words. DefaultMessage serves push, and
@@ -16,16 +21,16 @@ export type TemplateResolver = (type: 'EMAIL' | 'SMS', template: Template, path:
 export async function planCampaign(
   definition: CampaignDefinition,
   inherited: InheritedSettings,
-  resolveTemplate: TemplateResolver,
+  loadTemplate: TemplateLoader,
 ): Promise<DispatchPlan> {
   const additional = definition.AdditionalTreatments ?? [];
   const holdoutPercent = definition.HoldoutPercent ?? 0;
   const rest = additional.reduce((left, { SizePercent }) => left - SizePercent!, 100 - holdoutPercent);
   const treatments = [
-    { id: '0', sizePercent: rest, content: await contentOf(definition, '$', resolveTemplate) },
+    { id: '0', sizePercent: rest, content: await contentOf(definition, '$', loadTemplate) },
   ];
   for (const [index, treatment] of additional.entries()) {
-    const content = await contentOf(treatment, `$.AdditionalTreatments[${index}]`, resolveTemplate);
+    const content = await contentOf(treatment, `$.AdditionalTreatments[${index}]`, loadTemplate);
     treatments.push({ id: String(index + 1), sizePercent: treatment.SizePercent!, content });
   }
   const limits = effectiveLimits(definition, inherited);
@@ -62,25 +67,18 @@ function effectiveQuietTime(
 async function contentOf(
   part: { MessageConfiguration?: MessageConfiguration; TemplateConfiguration?: TemplateConfiguration },
   path: string,
-  resolveTemplate: TemplateResolver,
+  loadTemplate: TemplateLoader,
 ): Promise<ContentByChannel> {
   const message = part.MessageConfiguration;
   const content: ContentByChannel = {};
-  const pinned = async (type: 'EMAIL' | 'SMS', template: Template | undefined, member: string) =>
-    template && {
-      type,
-      name: template.Name!,
-      version: await resolveTemplate(type, template, `${path}.TemplateConfiguration.${member}`),
-    };
-  const email = emailContent(
-    message,
-    await pinned('EMAIL', part.TemplateConfiguration?.EmailTemplate, 'EmailTemplate'),
-  );
+  const { EmailTemplate, SMSTemplate } = part.TemplateConfiguration ?? {};
+  const templates = `${path}.TemplateConfiguration`;
+  const emailTemplate =
+    EmailTemplate && (await loadTemplate('EMAIL', EmailTemplate, `${templates}.EmailTemplate`));
+  const smsTemplate = SMSTemplate && (await loadTemplate('SMS', SMSTemplate, `${templates}.SMSTemplate`));
+  const email = emailContent(message, emailTemplate);
   if (email) content.EMAIL = email;
-  const sms = smsContent(
-    message,
-    await pinned('SMS', part.TemplateConfiguration?.SMSTemplate, 'SMSTemplate'),
-  );
+  const sms = smsContent(message, smsTemplate);
   if (sms) content.SMS = sms;
   const push = pushContent(message);
   if (push) content.PUSH = push;
@@ -91,29 +89,40 @@ async function contentOf(
 
 function emailContent(
   message: MessageConfiguration | undefined,
-  template: ContentSource['template'],
+  template: LoadedTemplate | undefined,
 ): ContentSource | undefined {
   const email = message?.EmailMessage;
   const sender = email?.FromAddress ? { sender: { from: email.FromAddress } } : {};
   const headers = email?.Headers?.length
-    ? { headers: email.Headers.map(({ Name, Value }) => ({ name: Name!, value: Value ?? '' })) }
-    : {};
-  if (template) return { template, ...(headers.headers ? { inline: headers } : {}), ...sender };
+    ? email.Headers.map(({ Name, Value }) => ({ name: Name!, value: Value ?? '' }))
+    : template?.headers;
+  const withHeaders = headers ? { headers } : {};
+  if (template) return { ...fromTemplate('EMAIL', template, withHeaders), ...sender };
   if (email?.HtmlBody === undefined && email?.Body === undefined) return undefined;
   return {
     inline: {
       subject: email.Title ?? '',
       ...(email.HtmlBody === undefined ? {} : { html: email.HtmlBody }),
       ...(email.Body === undefined ? {} : { text: email.Body }),
-      ...headers,
+      ...withHeaders,
     },
     ...sender,
   };
 }
 
+/** The words of a template version, and which one it was. */
+function fromTemplate(
+  type: 'EMAIL' | 'SMS',
+  template: LoadedTemplate,
+  inline: ContentSource['inline'] = {},
+): ContentSource {
+  const { name, version, parts, defaults } = template;
+  return { template: { type, name, version }, inline: { ...parts, ...inline }, defaults };
+}
+
 function smsContent(
   message: MessageConfiguration | undefined,
-  template: ContentSource['template'],
+  template: LoadedTemplate | undefined,
 ): ContentSource | undefined {
   const sms = message?.SMSMessage;
   const body = sms?.Body ?? message?.DefaultMessage?.Body;
@@ -125,7 +134,7 @@ function smsContent(
     ...(sms?.EntityId ? { entityId: sms.EntityId } : {}),
     ...(sms?.TemplateId ? { templateId: sms.TemplateId } : {}),
   };
-  return { ...(template ? { template } : { inline: { body: body! } }), sender };
+  return { ...(template ? fromTemplate('SMS', template) : { inline: { body: body! } }), sender };
 }
 
 /** The words of the first push message that is there; all of them go along whole, for the vendors' own forms. */

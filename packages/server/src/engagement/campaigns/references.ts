@@ -1,12 +1,11 @@
-import type { Template } from '@aws-sdk/client-pinpoint';
 import type { Sql } from 'sql-template-tag';
 import { getSettings } from '../../accounts/index.ts';
 import { compileSegment, getSegment, getSegmentVersion } from '../../audience/index.ts';
-import { getTemplate } from '../../content/index.ts';
+import { loadTemplate, templateExists } from '../../content/index.ts';
 import type { Queryable } from '../../platform/database.ts';
 import { badMember, CallerError } from '../../platform/errors.ts';
 import type { InheritedSettings } from './campaign.ts';
-import type { TemplateResolver } from './plan.ts';
+import type { TemplateLoader } from './plan.ts';
 
 /**
  * The settings that a campaign takes over when it is created.
@@ -59,25 +58,20 @@ export async function segmentMembers(
   applicationId: string,
   segmentId: string,
   version: number,
+  now: number,
 ): Promise<Sql> {
-  return compileSegment(db, applicationId, segmentId, version);
+  return (await compileSegment(db, applicationId, { segmentId, version }, { now })).members;
 }
 
-/** Looks templates up in `db`. */
-export function templateResolver(db: Queryable): TemplateResolver {
-  return async (type, template: Template, path) => {
-    const version =
-      template.Version === undefined || template.Version === 'latest'
-        ? template.Version
-        : Number(template.Version);
-    const found_ = await found(getTemplate(db, type, template.Name!, version));
-    if (found_) return found_.version;
-    throw version === undefined
-      ? badMember(`${path}.Name`, `there is no ${type} template ${template.Name}`)
-      : badMember(
-          `${path}.Version`,
-          `there is no version ${template.Version} of the ${type} template ${template.Name}`,
-        );
+/** Loads templates from `db`; its errors name the member of the request that named the template. */
+export function templateLoader(db: Queryable): TemplateLoader {
+  return async (type, template, path) => {
+    const { Name: name = '', Version: version } = template;
+    const loaded = await found(loadTemplate(db, type, name, version));
+    if (loaded) return loaded;
+    throw (await templateExists(db, type, name))
+      ? badMember(`${path}.Version`, `the ${type} template ${name} has no version ${version}`)
+      : badMember(`${path}.Name`, `there is no ${type} template ${name}`);
   };
 }
 

@@ -6,7 +6,7 @@ import { uuidv7 } from '../../platform/ids.ts';
 import { insertActivities, insertCancelledActivity } from './activities.sql.ts';
 import type { Campaign } from './campaign.ts';
 import { effectiveLimits, planCampaign } from './plan.ts';
-import { segmentExists, segmentMembers, templateResolver } from './references.ts';
+import { segmentExists, segmentMembers, templateLoader } from './references.ts';
 import { parseIsoTime } from './schedule.ts';
 
 export interface RunOptions {
@@ -39,7 +39,7 @@ export async function startRun(tx: Transaction, campaign: Campaign, options: Run
   if (!(await segmentExists(tx, applicationId, definition.SegmentId!))) {
     return refuse(tx, campaign, 'DELETED', `Not run: segment ${definition.SegmentId} was deleted`);
   }
-  const prepared = await prepareRun(tx, campaign);
+  const prepared = await prepareRun(tx, campaign, options.now);
   if ('reason' in prepared) return refuse(tx, campaign, 'INVALID', prepared.reason);
   const dispatchId = uuidv7();
   const endsAt = runEnd(campaign, options.now);
@@ -73,11 +73,15 @@ export async function startRun(tx: Transaction, campaign: Campaign, options: Run
 async function prepareRun(
   tx: Transaction,
   campaign: Campaign,
+  now: number,
 ): Promise<{ plan: DispatchPlan; members: Sql } | { reason: string }> {
   const { applicationId, definition, inherited, segmentVersion } = campaign;
   try {
-    const plan = await planCampaign(definition, inherited, templateResolver(tx));
-    return { plan, members: await segmentMembers(tx, applicationId, definition.SegmentId!, segmentVersion) };
+    const plan = await planCampaign(definition, inherited, templateLoader(tx));
+    return {
+      plan,
+      members: await segmentMembers(tx, applicationId, definition.SegmentId!, segmentVersion, now),
+    };
   } catch (error) {
     if (error instanceof CallerError) return { reason: `Not run: ${error.message}` };
     throw error;

@@ -206,12 +206,12 @@ function checkTemplates(templates: TemplateConfiguration | undefined, path: stri
       'expected no voice template: campaigns do not call (as in Pinpoint)',
     );
   for (const name of ['EmailTemplate', 'SMSTemplate'] as const) {
-    if (templates[name]) checkTemplateName(templates[name], `${path}.${name}`);
+    if (templates[name]) checkTemplateReference(templates[name], `${path}.${name}`);
   }
 }
 
 /** Name and version of a template, by form; whether it exists is checked in references.ts. */
-export function checkTemplateName(template: Template, path: string): void {
+export function checkTemplateReference(template: Template, path: string): void {
   if (!template.Name) throw badMember(`${path}.Name`, "expected the template's name");
   if (template.Version !== undefined && !/^(latest|[1-9]\d{0,8})$/.test(template.Version))
     throw badMember(`${path}.Version`, 'expected the number of a version as a string, or latest');

@@ -7,7 +7,7 @@ import { setActivitiesState } from './activities.sql.ts';
 import type { Campaign, CampaignDefinition } from './campaign.ts';
 import { deleteCampaignRow, insertCampaign, selectCampaign, updateCampaignRow } from './campaigns.sql.ts';
 import { planCampaign } from './plan.ts';
-import { inheritSettings, pinSegmentVersion, templateResolver } from './references.ts';
+import { inheritSettings, pinSegmentVersion, templateLoader } from './references.ts';
 import { dueTime } from './schedule.ts';
 import { checkDefinition, sameJson } from './validate.ts';
 
@@ -42,7 +42,7 @@ export async function createCampaign(
   const inherited = await inheritSettings(tx, applicationId);
   checkDefinition(definition, options.now);
   const pinned = await pinSegmentVersion(tx, applicationId, definition.SegmentId!, segmentVersion);
-  await planCampaign(definition, inherited, templateResolver(tx));
+  await planCampaign(definition, inherited, templateLoader(tx));
   return insertCampaign(tx, {
     applicationId,
     id: hexId(),
@@ -80,7 +80,7 @@ export async function updateCampaign(
     const sameSegment = definition.SegmentId === campaign.definition.SegmentId;
     const wanted = segmentVersion ?? (sameSegment ? campaign.segmentVersion : undefined);
     pinned = await pinSegmentVersion(tx, applicationId, definition.SegmentId!, wanted);
-    await planCampaign(definition, campaign.inherited, templateResolver(tx));
+    await planCampaign(definition, campaign.inherited, templateLoader(tx));
   }
   const next = nextState(campaign, definition, options.now);
   if (campaign.dispatchId) await holdOrResume(tx, campaign, next.state);
