@@ -1,0 +1,137 @@
+import { Worker } from 'node:worker_threads';
+import type { ThreadData, ThreadReply, ThreadRequest } from './render-thread.ts';
+import type { RenderLimits } from './run.ts';
+
+/** Why a thread ended without an answer, and at which message of the request. */
+export class ThreadLost extends Error {
+  readonly index: number;
+
+  constructor(reason: string, index: number) {
+    super(reason);
+    this.name = 'ThreadLost';
+    this.index = index;
+  }
+}
+
+export interface ThreadOptions {
+  limits: RenderLimits;
+  memoryMb: number;
+  /** For one message. */
+  timeMs: number;
+  /** For reading one template. */
+  compileTimeMs: number;
+  /** For the thread to come up. */
+  startTimeMs: number;
+}
+
+// From the sources the thread runs as TypeScript; in a published package both are JavaScript.
+const script = new URL(`./render-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+
+interface Pending {
+  resolve(reply: ThreadReply): void;
+  reject(error: Error): void;
+  watchdog: NodeJS.Timeout;
+}
+
+/** One render thread: one request at a time; ended for good when a request takes too long. */
+export class RenderThread {
+  /** Templates that it holds. */
+  readonly templates = new Set<number>();
+  private readonly unused: number[] = [];
+  lost = false;
+  private readonly worker: Worker;
+  private readonly options: ThreadOptions;
+  private readonly position: Int32Array;
+  private readonly started: Promise<unknown>;
+  private pending: Pending | undefined;
+  private failure = '';
+
+  constructor(options: ThreadOptions) {
+    this.options = options;
+    const progress = new SharedArrayBuffer(4);
+    this.position = new Int32Array(progress);
+    this.worker = new Worker(script, {
+      workerData: { limits: options.limits, progress } satisfies ThreadData,
+      // Nothing of the process's settings and secrets is needed in there.
+      env: {},
+      execArgv: [],
+      resourceLimits: {
+        maxOldGenerationSizeMb: options.memoryMb,
+        maxYoungGenerationSizeMb: 16,
+        stackSizeMb: 4,
+      },
+    });
+    this.worker.on('message', (reply: ThreadReply) => this.settle()?.resolve(reply));
+    this.worker.on('error', (error) => {
+      this.failure = error.message;
+    });
+    this.worker.on('exit', () => this.end(this.failure || 'the render thread ended'));
+    this.started = this.wait(options.startTimeMs, 'the render thread did not start');
+    // Requests wait for it; nobody may be there yet when it fails.
+    this.started.catch(() => {});
+  }
+
+  /**
+   * Sends a request and waits for its answer. Rejects with ThreadLost when the thread does not get on with one message
+   * for its time, or dies.
+   */
+  async ask(request: ThreadRequest): Promise<ThreadReply> {
+    await this.started;
+    Atomics.store(this.position, 0, 0);
+    const isRender = request.type === 'render' || request.type === 'preview';
+    const timeMs = isRender ? this.options.timeMs : this.options.compileTimeMs;
+    const reply = this.wait(timeMs, `took longer than ${timeMs} ms`);
+    this.worker.postMessage(request);
+    return reply;
+  }
+
+  /** Marks a template as no longer needed after the request in work. */
+  drop(template: number): void {
+    if (this.templates.delete(template)) this.unused.push(template);
+  }
+
+  /** Lets the thread forget what is no longer needed; not answered. */
+  dropUnused(): void {
+    for (const template of this.unused.splice(0)) {
+      this.worker.postMessage({ type: 'drop', template } satisfies ThreadRequest);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.end('the renderer was closed');
+    await this.worker.terminate();
+  }
+
+  private wait(timeMs: number, reason: string): Promise<ThreadReply> {
+    if (this.lost) return Promise.reject(new ThreadLost(this.failure || 'the render thread ended', 0));
+    this.worker.ref();
+    let seen = -1;
+    return new Promise((resolve, reject) => {
+      // Two looks in a row at the same message: it has had its whole time at least.
+      const watchdog = setInterval(() => {
+        const index = Atomics.load(this.position, 0);
+        if (index !== seen) {
+          seen = index;
+          return;
+        }
+        this.end(reason);
+        void this.worker.terminate();
+      }, timeMs);
+      this.pending = { resolve, reject, watchdog };
+    });
+  }
+
+  private settle(): Pending | undefined {
+    const pending = this.pending;
+    this.pending = undefined;
+    if (pending) clearInterval(pending.watchdog);
+    if (!this.lost) this.worker.unref();
+    return pending;
+  }
+
+  private end(reason: string): void {
+    if (this.lost) return;
+    this.lost = true;
+    this.settle()?.reject(new ThreadLost(reason, Atomics.load(this.position, 0)));
+  }
+}
