@@ -3,14 +3,22 @@ import { operationModels } from '../../packages/server/src/edge/aws/model.ts';
 import type { OperationName } from '../../packages/server/src/edge/aws/operation.ts';
 import { operations } from '../../packages/server/src/edge/pinpoint/operations.ts';
 import { testDatabase } from '../support/database.ts';
+import { testServices } from '../support/services.ts';
 import { wireServer } from '../support/wire.ts';
 import { fuzzOperation, knownIds } from './fuzz.ts';
 
 const database = await testDatabase();
-const server = await wireServer({ database });
+const services = await testServices(database);
+const server = await wireServer({ database, services });
 const seed = Number(process.env.FUZZ_SEED ?? 20261121);
 const runs = Number(process.env.FUZZ_RUNS ?? 60);
 const ids = await knownIds(server);
+// Campaigns need a segment, also where creating one by chance failed.
+await database.query(
+  `insert into segments (application_id, id, type, name, definition) values ($1, 'fuzz', 'DIMENSIONAL', 'fuzz', '{}')`,
+  [ids.get('ApplicationId')![0]],
+);
+ids.set('SegmentId', ['fuzz']);
 
 /** What makes things comes first and what deletes them last, so that the others find some. */
 const phases = [
@@ -29,7 +37,7 @@ test.each(built)(`%s answers right and wrong requests as modelled (seed ${seed})
   expect(statuses.has(501) && statuses.size === 1, 'it is in the table but answers 501 throughout').toBe(
     false,
   );
-  // Requests of which none is right prove little: `fitting` in requests.ts says what members ask for.
+  // Requests of which none is right prove little: samples.ts shows right ones.
   expect(statuses.get(operationModels.get(name)!.status) ?? 0).toBeGreaterThan(0);
 });
 

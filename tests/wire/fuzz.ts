@@ -5,7 +5,8 @@ import type { OperationName } from '../../packages/server/src/edge/aws/operation
 import { parseValue } from '../../packages/server/src/edge/aws/parse.ts';
 import { type RawReply, type RawRequest, sendSigned } from '../support/signed-request.ts';
 import type { WireServer } from '../support/wire.ts';
-import { type KnownIds, requestsTo } from './requests.ts';
+import { requestsTo } from './requests.ts';
+import { type KnownIds, labelOfReply } from './samples.ts';
 
 const errorTypes: Record<number, string> = {
   400: 'BadRequestException',
@@ -24,7 +25,7 @@ export async function knownIds(server: WireServer): Promise<KnownIds> {
     { method: 'POST', path: '/v1/apps', body: '{"Name":"fuzz"}' },
     { key: server.key, port: server.port },
   );
-  return { applicationId: JSON.parse(created.text).Id, others: [] };
+  return new Map([['ApplicationId', [JSON.parse(created.text).Id]]]);
 }
 
 /**
@@ -46,7 +47,7 @@ export async function fuzzOperation(
       const reply = await sendSigned(request, signer);
       statuses.set(reply.status, (statuses.get(reply.status) ?? 0) + 1);
       checkReply(model, request, reply);
-      if (reply.status < 300) rememberIds(reply.text, ids.others);
+      if (reply.status < 300) rememberId(name, reply.text, ids);
     }),
     { numRuns: options.runs, seed: options.seed, includeErrorInReport: true },
   );
@@ -67,12 +68,11 @@ function checkReply(model: OperationModel, request: RawRequest, reply: RawReply)
   expect(body.RequestID).toBe(reply.headers['x-amzn-requestid']);
 }
 
-const maxKnown = 100;
-
-/** Ids in replies become labels of later requests, so that these reach behind "not found". */
-function rememberIds(text: string, others: string[]): void {
-  for (const [, id] of text.matchAll(/"(?:Id|CampaignId|SegmentId|JobId)":"([^"\\]{1,100})"/g)) {
-    if (!others.includes(id!)) others.push(id!);
-  }
-  if (others.length > maxKnown) others.splice(0, others.length - maxKnown);
+/** What one operation made is found by the next, so that requests reach behind "not found". */
+function rememberId(name: OperationName, text: string, ids: KnownIds): void {
+  const label = labelOfReply(name);
+  if (!label) return;
+  const known = ids.get(label) ?? [];
+  const { Id } = JSON.parse(text) as { Id: string };
+  if (!known.includes(Id)) ids.set(label, [...known, Id]);
 }

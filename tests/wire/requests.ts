@@ -2,12 +2,7 @@ import fc, { type Arbitrary } from 'fast-check';
 import type { OperationModel } from '../../packages/server/src/edge/aws/model.ts';
 import type { Member, Shape } from '../../packages/server/src/edge/aws/shapes.ts';
 import type { RawRequest } from '../support/signed-request.ts';
-
-/** Ids that exist on the server under test: an application, and whatever replies named. */
-export interface KnownIds {
-  applicationId: string;
-  others: string[];
-}
+import { chosenLabels, type KnownIds, sampleOf } from './samples.ts';
 
 const awkwardTexts = [
   '',
@@ -115,7 +110,7 @@ function valid(shape: Shape, name = ''): Arbitrary<unknown> {
 }
 
 function optional(member: Member): Arbitrary<unknown> {
-  return fc.option(valid(member.shape, member.wireName), { nil: undefined, freq: 1 });
+  return fc.option(valid(member.shape, member.wireName), { nil: undefined, freq: 2 });
 }
 
 /** Without a prototype, so that `__proto__` becomes a member. */
@@ -125,10 +120,17 @@ function asObject(entries: readonly (readonly [string, unknown])[]): Record<stri
   return object;
 }
 
-/** A body with one place of it replaced by a value of another kind, or text that is no JSON. */
-function broken(shape: Shape): Arbitrary<string> {
+/** Right bodies: the sample as it is, with further members, or whatever the shape allows. */
+function rightBody(shape: Shape, sample: unknown): Arbitrary<unknown> {
+  if (sample === undefined) return valid(shape);
+  const withMore = valid(shape).map((body) => ({ ...(body as object), ...(sample as object) }));
+  return fc.oneof(fc.constant(sample), withMore, valid(shape));
+}
+
+/** A right body with one place of it replaced by a value of another kind, or text that is no JSON. */
+function broken(right: Arbitrary<unknown>): Arbitrary<string> {
   const replaced = fc
-    .tuple(valid(shape), fc.jsonValue({ maxDepth: 2 }), fc.nat())
+    .tuple(right, fc.jsonValue({ maxDepth: 2 }), fc.nat())
     .map(([body, value, place]) => JSON.stringify(replacePlace(body, value, place)));
   const garbage = fc.constantFrom(
     '',
@@ -158,19 +160,17 @@ function replacePlace(body: unknown, value: unknown, place: number): unknown {
 
 function label(name: string, ids: KnownIds): Arbitrary<string> {
   const nonEmpty = text.filter((value) => value !== '' && value.isWellFormed() && value.length < 500);
-  if (name === 'ApplicationId') {
-    return fc.oneof({ weight: 9, arbitrary: fc.constant(ids.applicationId) }, nonEmpty);
-  }
   if (name === 'ResourceArn') {
-    const arn = `arn:aws:mobiletargeting:us-east-1:000000000000:apps/${ids.applicationId}`;
+    const arn = `arn:aws:mobiletargeting:us-east-1:000000000000:apps/${ids.get('ApplicationId')!.at(-1)!}`;
     return fc.oneof(
       { weight: 3, arbitrary: fc.constant(arn) },
       nonEmpty,
       nonEmpty.map((value) => `${arn}/${value}`),
     );
   }
-  const known = [...ids.others.slice(-10), 'a', 'b', 'email', 'EMAIL', 'endpoint-user-attributes', '1'];
-  return fc.oneof({ weight: 3, arbitrary: fc.constantFrom(...known) }, nonEmpty);
+  const known = [...(ids.get(name) ?? []).slice(-10), ...(chosenLabels[name] ?? [])];
+  if (known.length === 0) return nonEmpty;
+  return fc.oneof({ weight: 9, arbitrary: fc.constantFrom(...known) }, nonEmpty);
 }
 
 function queryText(member: Member): Arbitrary<string | undefined> {
@@ -178,13 +178,14 @@ function queryText(member: Member): Arbitrary<string | undefined> {
     member.shape.kind === 'boolean'
       ? fc.constantFrom('true', 'false', 'yes')
       : member.wireName === 'page-size'
-        ? fc.constantFrom('1', '2', '1000', '0', 'x', '-1', '1e3')
+        ? fc.constantFrom('1', '2', '3', '10', '1000', '0', 'x', '-1', '1e3')
         : member.shape.kind === 'list'
           ? text
           : fc.oneof(text, fc.constantFrom('WyIiXQ', 'WzBd', 'bnVsbA'));
   return fc.option(
     value.filter((chosen) => chosen.isWellFormed()).map((chosen) => `${member.wireName}=${encode(chosen)}`),
-    { nil: undefined },
+    // A list is read from its beginning more often than from a token that chance made.
+    { nil: undefined, freq: 2 },
   );
 }
 
@@ -200,10 +201,11 @@ export function requestsTo(model: OperationModel, ids: KnownIds): Arbitrary<RawR
   const labels = model.input.members.filter((member) => member.place === 'label');
   const queries = model.input.members.filter((member) => member.place === 'query');
   const payload = model.inputPayload?.shape;
+  const right = payload ? rightBody(payload, sampleOf(model.name, ids)) : fc.constant(undefined);
   const body: Arbitrary<string | undefined> = payload
     ? fc.oneof(
-        valid(payload).map((value) => JSON.stringify(value)),
-        broken(payload),
+        right.map((value) => JSON.stringify(value)),
+        broken(right),
       )
     : fc.constant(undefined);
   return fc

@@ -1,0 +1,44 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll } from 'vitest';
+import type { Services } from '../../packages/server/src/edge/aws/index.ts';
+import { ensurePartitions } from '../../packages/server/src/events/index.ts';
+import { systemClock } from '../../packages/server/src/platform/clock.ts';
+import { readConfig } from '../../packages/server/src/platform/config.ts';
+import type { Database } from '../../packages/server/src/platform/database.ts';
+import { type Log, silentLog } from '../../packages/server/src/platform/log.ts';
+import { createMetrics } from '../../packages/server/src/platform/metrics.ts';
+import { createFolderObjects } from '../../packages/server/src/platform/objects.ts';
+import { createSecrets } from '../../packages/server/src/platform/secrets.ts';
+import { registerWorker } from '../../packages/server/src/platform/workers.ts';
+import type { ProcessContext } from '../../packages/server/src/roles/process.ts';
+import { erasers } from '../../packages/server/src/roles/rooms.ts';
+import { createSending } from '../../packages/server/src/roles/sending.ts';
+
+/**
+ * What the handlers of every family need, as the `api` role makes it: direct messages go into the sandbox. Closed after
+ * the calling file's last test.
+ */
+export async function testServices(database: Database, log: Log = silentLog): Promise<Services> {
+  const folder = await mkdtemp('/tmp/postrider-services-');
+  const context: ProcessContext = {
+    role: 'api',
+    config: readConfig({ POSTRIDER_DATA_DIR: folder }),
+    database,
+    log,
+    clock: systemClock,
+    secrets: createSecrets(Buffer.alloc(32, 7)),
+    objects: createFolderObjects(join(folder, 'objects')),
+    metrics: createMetrics('api'),
+  };
+  await ensurePartitions(database);
+  const registration = await registerWorker({ database, log, clock: systemClock, role: 'api' });
+  const sending = createSending(context, registration.id, { renderThreads: 1 });
+  afterAll(async () => {
+    await sending.pipeline.drain(5_000);
+    await sending.renderer.close();
+    await registration.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+  return { pipeline: sending.pipeline, erasers, taggable: {} };
+}
