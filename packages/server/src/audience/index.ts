@@ -19,6 +19,25 @@ export {
 export { type Recipient, shownUserId, toEndpointResponse } from './endpoints/row.ts';
 export { type UpsertOptions, type UpsertResult, upsertEndpoints } from './endpoints/upsert.ts';
 export { eraseAudience } from './erase.ts';
+export { type CompiledSegment, type CompileOptions, compileSegment } from './segments/compile.ts';
+export type { SegmentDefinition } from './segments/criteria.ts';
+export { type Explanation, explainEndpoints, explainSegment } from './segments/explain.ts';
+export { countSegment, isMember, type SegmentCount, sampleSegment } from './segments/membership.ts';
+export type { SegmentTarget } from './segments/resolve.ts';
+export {
+  createSegment,
+  deleteSegment,
+  getSegment,
+  getSegmentVersion,
+  listSegments,
+  listSegmentVersions,
+  requireImportedSegment,
+  type Segment,
+  type SegmentRequest,
+  saveImportedSegment,
+  sweepDeletedSegments,
+  updateSegment,
+} from './segments/segment.ts';
 export {
   addSuppressions,
   listSuppressions,

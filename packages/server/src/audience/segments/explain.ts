@@ -1,0 +1,151 @@
+import sql, { join as list } from 'sql-template-tag';
+import type { Queryable } from '../../platform/database.ts';
+import { badMember, notFound } from '../../platform/errors.ts';
+import { type CompileOptions, compileSegment, type PredicateNode } from './compile.ts';
+import type { Condition, Join } from './criteria.ts';
+import { isTrue } from './expression.ts';
+import type { SegmentTarget } from './resolve.ts';
+import { sentence } from './sentence.ts';
+
+/** Why an endpoint is in a segment or not: one node for the segment, each group, source, dimension and condition. */
+export interface Explanation {
+  kind: 'segment' | 'group' | 'sources' | 'dimensions' | 'condition';
+  /** Where the node stands in the definition of the segment around it (`$.SegmentGroups.Groups[0]`). */
+  path: string;
+  matches: boolean;
+  /** One sentence that says why. */
+  because: string;
+  /** How the parts decide; absent where there are none. */
+  join?: Join;
+  /** Of a stored segment. */
+  segment?: { id: string; version: number; name?: string };
+  /** What the endpoint has, where a condition looked; null when it has nothing there. */
+  seen?: unknown;
+  parts: Explanation[];
+}
+
+/** What the conditions look at, as it was read with the verdicts. */
+export interface SeenEndpoint {
+  id: string;
+  segmentId: string | null;
+  userId: string | null;
+  channel: string | null;
+  attributes: unknown;
+  userAttributes: unknown;
+  metrics: unknown;
+  demographic: unknown;
+  location: unknown;
+  activeAt: Date | null;
+}
+
+const mostExplained = 1_000;
+
+/**
+ * Why this endpoint is in the segment or not.
+ * @throws CallerError not_found when there is no such segment or endpoint
+ */
+export async function explainSegment(
+  db: Queryable,
+  applicationId: string,
+  target: SegmentTarget,
+  endpointId: string,
+  options?: CompileOptions,
+): Promise<Explanation> {
+  const explanations = await explainEndpoints(db, applicationId, target, [endpointId], options);
+  const explanation = explanations.get(endpointId);
+  if (!explanation) throw notFound('Endpoint', endpointId);
+  return explanation;
+}
+
+/**
+ * The same for up to 1000 endpoints in one statement; those that do not exist are missing. The verdicts are the very
+ * expressions that decide membership, each selected, so an explanation cannot disagree with it.
+ */
+export async function explainEndpoints(
+  db: Queryable,
+  applicationId: string,
+  target: SegmentTarget,
+  endpointIds: readonly string[],
+  options?: CompileOptions,
+): Promise<Map<string, Explanation>> {
+  if (endpointIds.length > mostExplained) throw badMember('endpointIds', `expected at most ${mostExplained}`);
+  const { from, tree } = await compileSegment(db, applicationId, target, options);
+  const nodes = flatten(tree);
+  const verdicts = list(
+    nodes.map((node) => isTrue(node.expression)),
+    ', ',
+  );
+  const { rows } = await db.query<SeenEndpoint & { verdicts: boolean[] }>(
+    sql`select e.id, e.segment_id as "segmentId", e.user_id as "userId", e.channel, e.attributes, e.metrics,
+        e.demographic, e.location, array[${verdicts}] as verdicts,
+        (select u.attributes from users u where u.application_id = e.application_id and u.id = e.user_id) as "userAttributes",
+        (select a.active_at from endpoint_activity a where a.application_id = e.application_id and a.endpoint_id = e.id) as "activeAt"
+      from ${from} where e.application_id = ${applicationId} and e.id = any(${endpointIds}::text[])`,
+  );
+  return new Map(
+    rows.map((row) => {
+      const verdictOf = new Map(nodes.map((node, index) => [node, row.verdicts[index]!]));
+      return [row.id, explain(tree, row, verdictOf)];
+    }),
+  );
+}
+
+function flatten(node: PredicateNode): PredicateNode[] {
+  return [node, ...node.parts.flatMap(flatten)];
+}
+
+function explain(
+  node: PredicateNode,
+  endpoint: SeenEndpoint,
+  verdictOf: Map<PredicateNode, boolean>,
+): Explanation {
+  const matches = verdictOf.get(node)!;
+  const parts = node.parts.map((part) => explain(part, endpoint, verdictOf));
+  const { what } = node;
+  const seen = what.kind === 'condition' ? seenBy(what.condition, endpoint) : undefined;
+  const segment = what.kind === 'segment' ? what.segment : undefined;
+  return {
+    kind: what.kind,
+    path: node.path,
+    matches,
+    because: sentence(node, { matches, parts, seen, endpoint }),
+    ...(parts.length > 0 && { join: node.join }),
+    ...(segment?.id !== undefined && {
+      segment: {
+        id: segment.id,
+        version: segment.version!,
+        ...(segment.name !== undefined && { name: segment.name }),
+      },
+    }),
+    ...(what.kind === 'condition' && { seen }),
+    parts,
+  };
+}
+
+/** What the endpoint has where the condition looks; null for nothing. */
+function seenBy(condition: Condition, endpoint: SeenEndpoint): unknown {
+  switch (condition.kind) {
+    case 'attribute':
+      return own(condition.of === 'user' ? endpoint.userAttributes : endpoint.attributes, condition.name);
+    case 'metric':
+      return own(endpoint.metrics, condition.name);
+    case 'recency':
+      return endpoint.activeAt?.toISOString() ?? null;
+    case 'distance': {
+      const latitude = own(endpoint.location, 'Latitude');
+      const longitude = own(endpoint.location, 'Longitude');
+      return latitude === null || longitude === null ? null : { Latitude: latitude, Longitude: longitude };
+    }
+    case 'field':
+      if (condition.field === 'Channel') return endpoint.channel;
+      if (condition.field === 'Country') return own(endpoint.location, 'Country');
+      if (condition.field === 'DeviceType') return own(endpoint.attributes, 'DeviceType');
+      return own(endpoint.demographic, condition.field);
+  }
+}
+
+/** The member of a JSON object that is called so; what a prototype has does not count. */
+function own(object: unknown, name: string): unknown {
+  if (typeof object !== 'object' || object === null) return null;
+  return Object.getOwnPropertyDescriptor(object, name)?.value ?? null;
+}

@@ -1,0 +1,128 @@
+import sql, { type Sql } from 'sql-template-tag';
+import type { Queryable } from '../../platform/database.ts';
+import { badMember } from '../../platform/errors.ts';
+import { type CompiledSegment, type CompileOptions, compileResolved, compileSegment } from './compile.ts';
+import { type Resolution, resolveSegment, type SegmentTarget } from './resolve.ts';
+import { selectStates } from './segment.sql.ts';
+
+/** How many endpoints a segment has now. */
+export interface SegmentCount {
+  total: number;
+  /** Those that the policy would let a message go to: active, not opted out, with an address that is not suppressed. */
+  messageable: number;
+  /** By ChannelType, ordered by it; endpoints without a channel count under null. */
+  channels: { channel: string | null; total: number; messageable: number }[];
+}
+
+/** @throws CallerError as `compileSegment` */
+export async function countSegment(
+  db: Queryable,
+  applicationId: string,
+  target: SegmentTarget,
+  options?: CompileOptions,
+): Promise<SegmentCount> {
+  const compiled = await compileSegment(db, applicationId, target, options);
+  const { rows } = await db.query<SegmentCount['channels'][number]>(countStatement(compiled));
+  const sum = (member: 'total' | 'messageable') => rows.reduce((total, row) => total + row[member], 0);
+  return { total: sum('total'), messageable: sum('messageable'), channels: rows };
+}
+
+/** `normaliseAddress` (suppression.ts) as SQL. */
+const normalAddress = sql`case
+  when e.channel = 'EMAIL' then lower(btrim(e.address))
+  when e.channel in ('SMS', 'VOICE') then '+' || ltrim(translate(btrim(e.address), E' \\t\\n().-', ''), '+')
+  else btrim(e.address) end`;
+
+/** A row for each channel. The join on suppressions finds at most one: the address is its key. */
+export function countStatement({ from, where }: CompiledSegment): Sql {
+  return sql`select e.channel, count(*) as total,
+      count(*) filter (where e.status = 'ACTIVE' and e.opt_out <> 'ALL' and e.address <> ''
+        and s.address is null) as messageable
+    from ${from}
+    left join suppressions s on s.application_id = e.application_id and s.channel = e.channel collate "C"
+      and s.address = (${normalAddress}) collate "C"
+    where ${where} group by e.channel order by e.channel`;
+}
+
+const mostSampled = 100;
+
+/** Ids of up to `limit` (1–100) members, any of them. */
+export async function sampleSegment(
+  db: Queryable,
+  applicationId: string,
+  target: SegmentTarget,
+  limit: number,
+  options?: CompileOptions,
+): Promise<string[]> {
+  if (!Number.isInteger(limit) || limit < 1 || limit > mostSampled) {
+    throw badMember('limit', `expected a whole number from 1 to ${mostSampled}`);
+  }
+  const { members } = await compileSegment(db, applicationId, target, options);
+  const { rows } = await db.query<{ id: string }>(sql`${members} limit ${limit}`);
+  return rows.map(({ id }) => id);
+}
+
+/**
+ * Resolutions of segments that were asked for lately, so that a question costs one round trip. Each is checked
+ * against the database with every use.
+ */
+const resolutionsOf = new WeakMap<Queryable, Map<string, Resolution>>();
+const mostResolutions = 500;
+
+function resolutionsIn(db: Queryable): Map<string, Resolution> {
+  const known = resolutionsOf.get(db) ?? new Map<string, Resolution>();
+  resolutionsOf.set(db, known);
+  return known;
+}
+
+/**
+ * Is this endpoint, or any endpoint of this user, in the segment's latest version? One statement on the ids'
+ * index, however large the segment is.
+ * @throws CallerError not_found when there is no such segment
+ */
+export async function isMember(
+  db: Queryable,
+  applicationId: string,
+  segmentId: string,
+  who: { endpointId: string } | { userId: string },
+  options?: CompileOptions,
+): Promise<boolean> {
+  const resolutions = resolutionsIn(db);
+  const key = `${applicationId} ${segmentId}`;
+  const known = resolutions.get(key);
+  if (known) {
+    const answer = await ask(db, applicationId, known, who, options);
+    if (answer !== undefined) return answer;
+    resolutions.delete(key);
+  }
+  const resolution = await resolveSegment(db, applicationId, { segmentId });
+  if (resolutions.size >= mostResolutions) resolutions.delete(resolutions.keys().next().value!);
+  resolutions.set(key, resolution);
+  const { where, from } = compileResolved(applicationId, resolution.root, options);
+  const { rows } = await db.query<{ member: boolean }>(
+    sql`select exists (select from ${from} where ${restriction(who)} and ${where}) as member`,
+  );
+  return rows[0]!.member;
+}
+
+/** The answer of a remembered resolution, or undefined when a segment in it has changed since. */
+async function ask(
+  db: Queryable,
+  applicationId: string,
+  { root, states }: Resolution,
+  who: { endpointId: string } | { userId: string },
+  options?: CompileOptions,
+): Promise<boolean | undefined> {
+  const { where, from } = compileResolved(applicationId, root, options);
+  const { rows } = await db.query<{ member: boolean; states: Record<string, string> }>(
+    sql`select exists (select from ${from} where ${restriction(who)} and ${where}) as member,
+      (${selectStates(applicationId, [...states.keys()])}) as states`,
+  );
+  const now = new Map(Object.entries(rows[0]!.states));
+  const same = [...states].every(([id, state]) => now.get(id) === state);
+  return same ? rows[0]!.member : undefined;
+}
+
+function restriction(who: { endpointId: string } | { userId: string }): Sql {
+  return 'endpointId' in who ? sql`e.id = ${who.endpointId}` : sql`e.user_id = ${who.userId}`;
+}
