@@ -56,7 +56,7 @@ export function checkLayering(files: ReadonlyMap<string, string>): Violation[] {
 }
 
 function isTest(file: string): boolean {
-  return /\.(test|fixture)\.ts$/.test(file);
+  return /\.(test|fixture)(-[a-z]+)?\.ts$/.test(file);
 }
 
 /** The room of a file; undefined for the files above all rooms (main, start, jobs, roles, commands). */

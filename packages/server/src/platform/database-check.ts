@@ -1,11 +1,10 @@
-import type { Database } from './database.ts';
+import type { Queryable } from './database.ts';
 
 /**
- * Can Postrider work on this PostgreSQL? Looks at the version, the encoding, and whether a pooler gives each
- * transaction another connection (session locks and LISTEN would not work).
+ * Can Postrider work on this PostgreSQL? Looks at the version and the encoding.
  * @throws Error that says what to change.
  */
-export async function checkDatabaseServer(database: Database): Promise<void> {
+export async function checkDatabaseServer(database: Queryable): Promise<void> {
   const { rows } = await database.query<{ version: string; number: number; encoding: string }>(
     `select current_setting('server_version') as version, current_setting('server_version_num')::int as number,
        current_setting('server_encoding') as encoding`,

@@ -82,6 +82,23 @@ async function inTransaction<T>(pool: pg.Pool, work: (tx: pg.PoolClient) => Prom
   }
 }
 
+/**
+ * Resolves when the database answers; it may be starting or recovering.
+ * @throws the last error after `limitMs`, and at once an error that waiting does not mend (wrong password).
+ */
+export async function untilReachable(database: Queryable, limitMs: number): Promise<void> {
+  const startedAt = performance.now();
+  for (;;) {
+    try {
+      await database.query('select 1');
+      return;
+    } catch (error) {
+      if (!isConnectionError(error) || performance.now() - startedAt > limitMs) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
 /** Is this the error of a connection that went away (server stopped, killed or restarted), so that trying again later can help? */
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;

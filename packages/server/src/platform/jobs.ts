@@ -137,6 +137,8 @@ async function startRunner(options: {
   jobs: JobDefinition[];
 }): Promise<Runner> {
   const { database, log, jobs } = options;
+  // A runner that gave up may have left jobs locked whose end it could not write; none of them runs any more.
+  await database.query('select graphile_worker.force_unlock_workers($1)', [[options.workerId]]);
   const events: WorkerEvents = new EventEmitter();
   // Locks carry the id under which this process is registered, so that others see whose they are.
   events.on('pool:create', ({ workerPool }) => {
@@ -159,6 +161,9 @@ async function startRunner(options: {
     noHandleSignals: true,
     pollInterval: 2_000,
     gracefulShutdownAbortTimeout: 10_000,
+    // With these, an end of a job that cannot be written (database away) stops the runner, which startJobs handles;
+    // without, it is an unhandled rejection.
+    preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
   });
   for (const { name, atStart } of jobs)
     if (atStart) await enqueue(database, name, {}, { key: `start-${name}` });

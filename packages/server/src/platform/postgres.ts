@@ -114,7 +114,7 @@ function superviseServer(
         await stopLeftover(directory, log);
         server = await launch();
         restarts += 1;
-        log.info({ pid: server.pid }, 'PostgreSQL runs again');
+        log.info({ serverPid: server.pid }, 'PostgreSQL runs again');
         return watch();
       } catch (error) {
         log.error({ err: error }, 'PostgreSQL did not start');
@@ -292,7 +292,7 @@ async function stopLeftover(directory: string, log: Log): Promise<void> {
   if (text === undefined) return;
   const pid = Number(text.split('\n')[0]);
   if (pid > 0 && (await isServerOf(pid, directory))) {
-    log.warn({ pid }, 'stopping the PostgreSQL that an earlier Postrider left running');
+    log.warn({ serverPid: pid }, 'stopping the PostgreSQL that an earlier Postrider left running');
     await stopProcess(pid, () => isAlive(pid));
   }
   await unlink(file).catch(whenAbsent);

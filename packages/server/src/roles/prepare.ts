@@ -1,3 +1,4 @@
+import { ensurePartitions } from '../events/index.ts';
 import type { Database } from '../platform/database.ts';
 import { checkDatabaseServer } from '../platform/database-check.ts';
 import { migrateJobs } from '../platform/jobs.ts';
@@ -9,5 +10,7 @@ export async function prepareDatabase(database: Database, log: Log): Promise<str
   await checkDatabaseServer(database);
   const ran = await migrate(database);
   await migrateJobs(database, log);
+  // Before anything is written: what goes to a default partition has to be moved later.
+  await ensurePartitions(database);
   return ran;
 }

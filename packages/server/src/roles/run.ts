@@ -1,5 +1,6 @@
 import { flushCompileCache } from 'node:module';
 import { type Config, readConfig } from '../platform/config.ts';
+import { untilReachable } from '../platform/database.ts';
 import { parseMasterKey } from '../platform/secrets.ts';
 import { prepareDatabase } from './prepare.ts';
 import { openProcess, type ProcessContext, type Role, type RoleName } from './process.ts';
@@ -29,8 +30,8 @@ export async function runRole(name: RoleName, env: NodeJS.ProcessEnv): Promise<v
   process.on('unhandledRejection', (error) => die(error, 'unhandled rejection'));
 
   let peers: readonly number[] = [];
-  let role: Role | undefined;
-  const drain = drainOnce(context, () => role);
+  let creating: Promise<Role> | undefined;
+  const drain = drainOnce(context, () => creating);
   process.on('SIGTERM', drain);
   // Ctrl-C reaches the whole process group; below a supervisor it is for the supervisor to say what to do.
   process.on('SIGINT', supervised ? () => undefined : drain);
@@ -42,9 +43,11 @@ export async function runRole(name: RoleName, env: NodeJS.ProcessEnv): Promise<v
     else peers = message.ports;
   });
 
+  await untilReachable(context.database, 60_000);
   if (!supervised) await prepareDatabase(context.database, log);
-  role = await createRole(name, context, () => peers);
-  const { port } = await role.ready;
+  if (drain.begun()) return;
+  creating = createRole(name, context, () => peers);
+  const { port } = await (await creating).ready;
   log.info({ port }, 'ready');
   process.send?.({ type: 'ready', port } satisfies RoleMessage);
   // Written now and not at the end, which may be a sudden one.
@@ -65,18 +68,24 @@ async function createRole(
   }
 }
 
-function drainOnce(context: ProcessContext, role: () => Role | undefined): () => void {
-  let draining = false;
-  return () => {
-    if (draining) return;
-    draining = true;
+function drainOnce(
+  context: ProcessContext,
+  creating: () => Promise<Role> | undefined,
+): (() => void) & { begun(): boolean } {
+  let begun = false;
+  const drain = () => {
+    if (begun) return;
+    begun = true;
     const { log, database } = context;
     const limit = setTimeout(() => {
       log.error(`not drained after ${drainLimitMs} ms; ending anyway`);
       process.exit(1);
     }, drainLimitMs);
     (async () => {
-      await role()?.drain();
+      const role = await creating();
+      // What has only half started cannot be stopped.
+      await role?.ready;
+      await role?.drain();
       await database.close();
       clearTimeout(limit);
       log.info('drained');
@@ -86,6 +95,7 @@ function drainOnce(context: ProcessContext, role: () => Role | undefined): () =>
       process.exit(1);
     });
   };
+  return Object.assign(drain, { begun: () => begun });
 }
 
 /** A role of its own has to share database and master key with the others. */

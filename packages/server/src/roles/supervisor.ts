@@ -69,7 +69,7 @@ export function superviseRoles(options: {
     const member: Member = { role, child, port: undefined, startedAt: performance.now(), restarts };
     members.set(role, member);
     child.on('message', (message: RoleMessage) => onReady(member, message.port));
-    child.on('error', (error) => log.error({ err: error, role }, 'a role could not be started'));
+    child.on('error', (error) => log.error({ err: error, process: role }, 'a role could not be started'));
     child.once('exit', (code, signal) => onExit(member, code, signal, port));
   };
   const onExit = (member: Member, code: number | null, signal: string | null, port: number | undefined) => {
@@ -81,7 +81,7 @@ export function superviseRoles(options: {
     }
     const restarts = performance.now() - member.startedAt > 60_000 ? 0 : member.restarts;
     const delayMs = Math.min(30_000, 250 * 2 ** restarts);
-    log.error({ role, code, signal, delayMs }, 'a role ended unexpectedly; starting it again');
+    log.error({ process: role, code, signal, delayMs }, 'a role ended unexpectedly; starting it again');
     setTimeout(() => {
       if (!stopping) launch(role, restarts + 1, member.port ?? port);
     }, delayMs);
