@@ -21,8 +21,8 @@ import { testSending } from './support/sending.ts';
 import { wireServer } from './support/wire.ts';
 
 const database = await testDatabase(20);
-const { pipeline } = await testSending(database);
-const client = (await wireServer({ database, services: { pipeline } })).client();
+const { pipeline, renderer } = await testSending(database);
+const client = (await wireServer({ database, services: { pipeline, renderer } })).client();
 
 interface Person {
   id: string;

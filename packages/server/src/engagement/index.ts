@@ -20,4 +20,5 @@ export {
 export { templateLoader } from './campaigns/references.ts';
 export { type CampaignScheduler, createCampaignScheduler } from './campaigns/scheduler.ts';
 export { checkAddress, checkHeaders, checkTemplateReference } from './campaigns/validate.ts';
+export { checkCampaignWords } from './campaigns/words.ts';
 export { createCampaign, deleteCampaign, stopCampaignRun, updateCampaign } from './campaigns/write.ts';

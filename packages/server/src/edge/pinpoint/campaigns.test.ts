@@ -11,15 +11,19 @@ import {
   GetCampaignVersionsCommand,
   UpdateCampaignCommand,
 } from '@aws-sdk/client-pinpoint';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { testDatabase } from '../../../../../tests/support/database.ts';
 import { wireServer } from '../../../../../tests/support/wire.ts';
+import { createRenderer } from '../../content/index.ts';
 import { createCampaignScheduler } from '../../engagement/index.ts';
+import { systemClock } from '../../platform/clock.ts';
 import { hexId } from '../../platform/ids.ts';
 import { silentLog } from '../../platform/log.ts';
 
 const database = await testDatabase();
-const server = await wireServer({ database });
+const renderer = createRenderer({ clock: systemClock, log: silentLog, threads: 1 });
+afterAll(() => renderer.close());
+const server = await wireServer({ database, services: { renderer } });
 const client = server.client();
 const { ApplicationResponse } = await client.send(
   new CreateAppCommand({ CreateApplicationRequest: { Name: 'campaigns' } }),
@@ -214,6 +218,12 @@ test('errors name the member; what is not built says so', async () => {
   );
   await expect(create({ Schedule: { StartTime: 'IMMEDIATE', Frequency: 'DAILY' } })).rejects.toMatchObject({
     $metadata: { httpStatusCode: 501 },
+  });
+  await expect(
+    create({ MessageConfiguration: { EmailMessage: { HtmlBody: '<p>\n{{#each a}}</p>' } } }),
+  ).rejects.toMatchObject({
+    name: 'BadRequestException',
+    message: expect.stringMatching(/^\$\.MessageConfiguration\.EmailMessage\.HtmlBody: line 2: /),
   });
   await expect(create({ tags: { 'aws:x': '1' } })).rejects.toMatchObject({ name: 'BadRequestException' });
   await expect(

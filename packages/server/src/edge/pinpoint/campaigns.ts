@@ -11,6 +11,7 @@ import {
 import {
   type Campaign,
   type CampaignActivity,
+  checkCampaignWords,
   createCampaign,
   deleteCampaign,
   getCampaign,
@@ -36,6 +37,7 @@ import {
 export const campaigns = {
   async CreateCampaign({ ApplicationId, WriteCampaignRequest }, ctx) {
     const tags = WriteCampaignRequest.tags ?? {};
+    await checkCampaignWords(ctx.services.renderer, WriteCampaignRequest);
     const campaign = await ctx.database.transaction(async (tx) => {
       const created = await createCampaign(tx, ApplicationId, WriteCampaignRequest, { now: ctx.clock.now() });
       await addTags(tx, campaignArn(created, ctx), ApplicationId, tags);
@@ -47,6 +49,7 @@ export const campaigns = {
 
   /** As in Pinpoint, `tags` are not changed by an update; TagResource and UntagResource do that. */
   async UpdateCampaign({ ApplicationId, CampaignId, WriteCampaignRequest }, ctx) {
+    await checkCampaignWords(ctx.services.renderer, WriteCampaignRequest);
     const campaign = await ctx.database.transaction(async (tx) => {
       const updated = await updateCampaign(tx, ApplicationId, CampaignId, WriteCampaignRequest, {
         now: ctx.clock.now(),

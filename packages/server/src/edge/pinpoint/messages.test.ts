@@ -14,8 +14,8 @@ import { hexId } from '../../platform/ids.ts';
 import { toResult } from './messages.ts';
 
 const database = await testDatabase(20);
-const { pipeline } = await testSending(database);
-const client = (await wireServer({ database, services: { pipeline } })).client();
+const { pipeline, renderer } = await testSending(database);
+const client = (await wireServer({ database, services: { pipeline, renderer } })).client();
 const { ApplicationResponse } = await client.send(
   new CreateAppCommand({ CreateApplicationRequest: { Name: 'messages' } }),
 );
