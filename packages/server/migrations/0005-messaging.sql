@@ -35,12 +35,15 @@ create table dispatch_chunks (
   dispatch_id uuid not null references dispatches on delete cascade,
   number int not null,
   endpoint_ids text[] not null,
-  -- Index of the first endpoint that has no message row yet.
+  size int not null,
+  -- Index of the first endpoint that has no message row yet; the row is deleted when there is none left.
   next int not null default 0,
   worker_id uuid,
-  leased_until timestamptz,
+  -- Waits for its rate; nobody claims it before.
+  not_before timestamptz not null default '-infinity',
   primary key (dispatch_id, number)
 );
+create index on dispatch_chunks (worker_id) where worker_id is not null;
 
 -- One row for each decision about one recipient; inserted once, never updated. What happened next are facts.
 create table messages (
@@ -69,18 +72,25 @@ create index on messages (application_id, endpoint_id, id) where endpoint_id is 
 create table send_windows (
   id uuid primary key,
   worker_id uuid not null,
+  application_id text collate "C" not null,
   dispatch_id uuid not null,
+  class text not null,
   lane text not null,
+  expires_at timestamptz not null,
   created_at timestamptz not null default now(),
-  -- [{id, attempt}] and, for the transactional class, what is needed to send it again.
+  -- [{id, endpointId, treatmentId, attempt}] and, for the transactional class, `message`: what is sent again after a crash.
   messages jsonb not null
 );
 create index on send_windows (worker_id);
+create index on send_windows (dispatch_id);
 
 create table retries (
   message_id uuid primary key,
   application_id text collate "C" not null,
   dispatch_id uuid not null,
+  endpoint_id text collate "C",
+  treatment_id text,
+  class text not null,
   lane text not null,
   due_at timestamptz not null,
   expires_at timestamptz not null,

@@ -1,15 +1,56 @@
+import { authorize } from '../accounts/index.ts';
+import { createApi, createWireEngine, operations, type Services } from '../edge/index.ts';
+import { ensurePartitions } from '../events/index.ts';
+import { registerWorker } from '../platform/workers.ts';
 import { type RequestHandler, startHttpServer } from './http-server.ts';
 import type { ProcessContext, Role } from './process.ts';
+import { createCredentials, erasers, taggable } from './rooms.ts';
+import { createSending } from './sending.ts';
 import { createStatusHandler } from './status.ts';
 
-/** The role that listens for HTTP. */
-export function createApiRole(context: ProcessContext, peers: () => readonly number[]): Role {
-  const { config, log } = context;
+/** How long a drain waits for messages that this process is handing over. */
+const drainMs = 20_000;
+
+/** The role that listens for HTTP. It sends direct messages itself, so they never queue behind a campaign. */
+export async function createApiRole(context: ProcessContext, peers: () => readonly number[]): Promise<Role> {
+  const { config, database, log, clock, objects } = context;
+  await ensurePartitions(database);
+  const registration = await registerWorker({ database, log, clock, role: 'api' });
+  const sending = createSending(context, registration.id, { renderThreads: 1 });
+  const { accessKeys, tokens } = createCredentials(context);
+  const services: Services = { ...sending, erasers, taggable };
+  const engine = createWireEngine({
+    handlers: operations,
+    findAccessKey: (id) => accessKeys.find(id),
+    authorize,
+    region: config.region,
+    accountId: config.accountId,
+    database,
+    clock,
+    log,
+    services,
+  });
+  const api = await createApi({ ...sending, database, log, config, accessKeys, tokens, objects });
+  const pinpoint: RequestHandler = (request, response) => {
+    if (!request.url?.startsWith('/v1/')) return false;
+    void engine.handle(request, response);
+    return true;
+  };
+  const ownApi: RequestHandler = (request, response) => {
+    api.handle(request, response);
+    return true;
+  };
   // Asked in this order; the first one that knows the path answers.
-  const handlers: RequestHandler[] = [createStatusHandler(context, peers)];
+  const handlers = [createStatusHandler(context, peers), pinpoint, ownApi];
   const server = startHttpServer({ port: config.port, host: config.host, handlers, log });
   return {
     ready: server.listening.then((port) => ({ port })),
-    drain: () => server.drain(),
+    async drain() {
+      await server.drain();
+      await sending.pipeline.drain(drainMs);
+      await sending.renderer.close();
+      await api.close();
+      await registration.stop();
+    },
   };
 }

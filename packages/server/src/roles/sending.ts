@@ -28,7 +28,11 @@ const senderCacheMs = 1_000;
 const maxCachedSenders = 10_000;
 
 /** Makes the pipeline of a process; `workerId` is the row of `workers` under which it holds what it sends. */
-export function createSending(context: ProcessContext, workerId: string, options: { renderThreads: number }): Sending {
+export function createSending(
+  context: ProcessContext,
+  workerId: string,
+  options: { renderThreads: number },
+): Sending {
   const { config, database, log, clock, secrets } = context;
   const renderer = createRenderer({ clock, log, threads: options.renderThreads });
   const smtp = providers.find(({ name }) => name === 'smtp')!;

@@ -1,11 +1,17 @@
+import { campaignCounters, createCampaignScheduler } from '../engagement/index.ts';
+import { createNumberer, createSubscriber, ensurePartitions } from '../events/index.ts';
 import { jobList } from '../jobs.ts';
-import { type JobRunner, startJobs } from '../platform/jobs.ts';
-import { registerWorker, type WorkerRegistration } from '../platform/workers.ts';
+import { startJobs } from '../platform/jobs.ts';
+import { registerWorker } from '../platform/workers.ts';
 import { startHttpServer } from './http-server.ts';
 import type { ProcessContext, Role } from './process.ts';
+import { createSending } from './sending.ts';
 import { createStatusHandler } from './status.ts';
 
-/** The role that works in the background: jobs, and whatever else has to go on without a request. */
+/** How long a drain waits for messages that this process is handing over. */
+const drainMs = 20_000;
+
+/** The role that works in the background: campaigns and retries, the log's numberer and subscribers, jobs. */
 export function createWorkerRole(context: ProcessContext): Role {
   const { config, database, log, clock } = context;
   const server = startHttpServer({
@@ -14,21 +20,42 @@ export function createWorkerRole(context: ProcessContext): Role {
     handlers: [createStatusHandler(context, () => [])],
     log,
   });
-  let registration: WorkerRegistration | undefined;
-  let jobs: JobRunner | undefined;
+  let stop = async () => {};
   const start = async () => {
     const port = await server.listening;
-    registration = await registerWorker({ database, log, clock, role: 'worker' });
-    const { id: workerId } = registration;
-    jobs = startJobs({ database, log, workerId, concurrency: config.jobConcurrency, jobs: jobList(context) });
+    await ensurePartitions(database);
+    const registration = await registerWorker({ database, log, clock, role: 'worker' });
+    const workerId = registration.id;
+    const { pipeline, renderer } = createSending(context, workerId, { renderThreads: 1 });
+    const counters = createSubscriber({ database, log, ...campaignCounters });
+    const numberer = createNumberer({ database, log, onNumbered: () => counters.wake() });
+    const scheduler = createCampaignScheduler({ database, log });
+    const jobs = startJobs({
+      database,
+      log,
+      workerId,
+      concurrency: config.jobConcurrency,
+      jobs: jobList(context),
+    });
+    pipeline.startWorker();
+    numberer.start();
+    counters.start();
+    scheduler.start();
+    stop = async () => {
+      await scheduler.stop();
+      await Promise.all([jobs.stop(), pipeline.drain(drainMs)]);
+      await renderer.close();
+      await numberer.stop();
+      await counters.stop();
+      // Last: until here others must not take over.
+      await registration.stop();
+    };
     return { port };
   };
   return {
     ready: start(),
     async drain() {
-      await jobs?.stop();
-      // Last: until here others must not take over.
-      await registration?.stop();
+      await stop();
       await server.drain();
     },
   };

@@ -1,4 +1,5 @@
 import type { ApplicationEraser } from '../../accounts/index.ts';
+import type { Renderer } from '../../content/index.ts';
 import type { Pipeline } from '../../messaging/index.ts';
 import type { Queryable } from '../../platform/database.ts';
 import type { ArnResource } from './arn.ts';
@@ -18,4 +19,6 @@ export interface Services {
   erasers: readonly ApplicationEraser[];
   /** The kinds of resources that can be tagged, beside applications. */
   taggable: { [Kind in ArnResource['kind']]?: ResourceCheck };
+  /** Checks templates before they are stored. */
+  renderer: Pick<Renderer, 'check'>;
 }

@@ -6,7 +6,13 @@ export interface Behaviour {
   verdict:
     | { outcome: 'accepted' }
     | { outcome: 'rejected'; code: number; response: string; bounce: BounceClass }
-    | { outcome: 'deferred'; code: number; response: string; accountUnusable?: boolean }
+    | {
+        outcome: 'deferred';
+        code: number;
+        response: string;
+        accountUnusable?: boolean;
+        retryAfterMs?: number;
+      }
     | { outcome: 'unknown'; response: string };
   /** For an accepted message: what is reported about it later. */
   receipts: {
@@ -69,7 +75,16 @@ const behaviours = new Map<string, Behaviour>([
   ],
   ['delay', { ...accepted, delayMs: slowAnswerMs }],
 ]);
-const refusedForNow = deferred(451, '4.3.0 try again in 1 second');
+const refusedForNow: Behaviour = {
+  verdict: {
+    outcome: 'deferred',
+    code: 451,
+    response: '451 4.3.0 try again in 1 second',
+    retryAfterMs: 1000,
+  },
+  receipts: [],
+  delayMs: 0,
+};
 
 // +1 <area> 555 01xx: numbers that North America keeps for fiction, so none of them is a person's.
 const fictionalNumber = /^\+1\d{3}55501(\d\d)$/;

@@ -1,0 +1,31 @@
+import type { AccessKeys, Principal, Tokens } from '../../accounts/index.ts';
+import type { Pipeline, Provider, ProviderAccounts, ProviderContext } from '../../messaging/index.ts';
+import type { Config } from '../../platform/config.ts';
+import type { Database } from '../../platform/database.ts';
+import type { Log } from '../../platform/log.ts';
+import type { ObjectStore } from '../../platform/objects.ts';
+
+/** What the routes use; made once by the api role. */
+export interface ApiContext {
+  database: Database;
+  log: Log;
+  config: Config;
+  accessKeys: AccessKeys;
+  tokens: Tokens;
+  objects: ObjectStore;
+  pipeline: Pipeline;
+  providers: readonly Provider[];
+  providerAccounts: ProviderAccounts;
+  providerContext: ProviderContext;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who calls; set before every handler but those of public routes. */
+    principal: Principal;
+  }
+  interface FastifyContextConfig {
+    /** What the caller must be allowed to do, as in scopes (`postrider:GetMessage`); absent on public routes. */
+    action?: string;
+  }
+}

@@ -1,0 +1,3 @@
+export { type Api, createApi } from './api/server.ts';
+export { createWireEngine, type Services, type WireEngine } from './aws/index.ts';
+export { operations } from './pinpoint/operations.ts';

@@ -1,0 +1,131 @@
+import type { Database } from '../platform/database.ts';
+import type { Log } from '../platform/log.ts';
+import { type Composer, type ComposerOptions, createComposer } from './compose.ts';
+import { type DirectMessage, type DirectResult, sendDirect } from './direct.ts';
+import { type Lane, lanes } from './dispatch.ts';
+import { Flow } from './flow.ts';
+import { LaneRunner } from './lane.ts';
+import { OutcomeWriter } from './outcome.ts';
+import { closeDispatches, recoverDeadWorkers } from './recovery.ts';
+import { RetryRunner } from './retry.ts';
+import { Sessions, type SessionsOptions } from './session.ts';
+
+const closeEveryMs = 250;
+const recoverEveryMs = 5_000;
+
+/** Chunks that are worked on at once in each lane; two keep the connections busy while one is being prepared. */
+const processorsByLane: Record<Lane, number> = { verification: 1, transactional: 1, triggered: 2, bulk: 3 };
+
+export interface PipelineOptions {
+  database: Database;
+  log: Log;
+  /** Row of `workers` under which windows and chunks are held. */
+  workerId: string;
+  renderer: ComposerOptions['renderer'];
+  senderOf: ComposerOptions['senderOf'];
+  providers: SessionsOptions['providers'];
+  routeFor: SessionsOptions['routeFor'];
+  limits: SessionsOptions['limits'];
+  context: SessionsOptions['context'];
+  retryFirstDelayMs: number;
+  capsCount: 'targeted' | 'sent';
+}
+
+/** Everything of one process that sends: the direct way always, the lanes and the recovery when it is a worker. */
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #sessions: Sessions;
+  readonly #outcomes: OutcomeWriter;
+  readonly #flow: Flow;
+  readonly #composer: Composer;
+  #lanes: LaneRunner[] = [];
+  #retries: RetryRunner[] = [];
+  #timers: NodeJS.Timeout[] = [];
+
+  constructor(options: PipelineOptions) {
+    const { database, log } = options;
+    this.#options = options;
+    this.#sessions = new Sessions(options);
+    this.#outcomes = new OutcomeWriter({
+      database,
+      log,
+      firstDelayMs: options.retryFirstDelayMs,
+      capsCount: options.capsCount,
+    });
+    this.#flow = new Flow({ database, sessions: this.#sessions, outcomes: this.#outcomes, log });
+    this.#composer = createComposer(options);
+  }
+
+  /** What messages are composed with: for resendInDoubt. */
+  get composing(): ComposerOptions {
+    return this.#options;
+  }
+
+  /** Sends to named recipients from this process; see sendDirect. */
+  sendDirect(direct: DirectMessage): Promise<DirectResult[]> {
+    const { database, workerId } = this.#options;
+    return sendDirect({ database, workerId, composer: this.#composer, flow: this.#flow }, direct);
+  }
+
+  /** Starts the lanes, the retries, the recovery of dead workers and the closing of finished dispatches. */
+  startWorker(): void {
+    const { database, workerId, log, capsCount } = this.#options;
+    const shared = { database, workerId, log, flow: this.#flow };
+    this.#retries = lanes.map((lane) => new RetryRunner({ ...shared, lane }));
+    this.#lanes = lanes.map(
+      (lane) =>
+        new LaneRunner({
+          ...shared,
+          lane,
+          sessions: this.#sessions,
+          composer: this.#composer,
+          capsCount,
+          processors: processorsByLane[lane],
+        }),
+    );
+    for (const runner of [...this.#lanes, ...this.#retries]) runner.start();
+    this.#every(closeEveryMs, 'Finished dispatches could not be closed', () => closeDispatches(database));
+    this.#every(recoverEveryMs, 'Dead workers could not be recovered', () => this.#recover());
+  }
+
+  /** Looks for work now: something was started or resumed by this process. */
+  wake(): void {
+    for (const runner of [...this.#lanes, ...this.#retries]) runner.wake();
+  }
+
+  /** Messages that were handed over and have no committed outcome yet. */
+  get inFlight(): number {
+    return this.#outcomes.pending;
+  }
+
+  /** Takes nothing more, lets what is under way finish for `deadlineMs`, then aborts it. Every outcome is committed. */
+  async drain(deadlineMs: number): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    const runners = Promise.all([...this.#lanes, ...this.#retries].map((runner) => runner.drain()));
+    await Promise.race([runners, new Promise((resolve) => setTimeout(resolve, deadlineMs).unref())]);
+    await this.#sessions.drain(deadlineMs);
+    const end = Date.now() + deadlineMs;
+    while (this.#outcomes.pending > 0 && Date.now() < end)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
+  async #recover(): Promise<void> {
+    const { database, log } = this.#options;
+    const inDoubt = await recoverDeadWorkers(database);
+    if (inDoubt > 0) log.warn({ inDoubt }, 'Messages of dead workers are in doubt');
+  }
+
+  #every(ms: number, failure: string, work: () => Promise<unknown>): void {
+    let running = false;
+    const timer = setInterval(() => {
+      if (running) return;
+      running = true;
+      work()
+        .catch((error) => this.#options.log.error({ err: error }, failure))
+        .finally(() => {
+          running = false;
+        });
+    }, ms);
+    this.#timers.push(timer);
+  }
+}

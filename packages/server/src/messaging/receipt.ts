@@ -1,0 +1,68 @@
+import sql from 'sql-template-tag';
+import { addSuppressions } from '../audience/index.ts';
+import { appendFacts } from '../events/index.ts';
+import type { Database } from '../platform/database.ts';
+import { uuidDay } from '../platform/ids.ts';
+import type { DeliveryChannel, Receipt } from './provider.ts';
+
+interface Known {
+  id: string;
+  applicationId: string;
+  channel: DeliveryChannel;
+  address: string;
+  endpointId: string | null;
+  dispatchId: string;
+  treatmentId: string | null;
+}
+
+/**
+ * Writes what providers report about messages they had accepted: one fact each, and a suppression for hard bounces
+ * and complaints, in one transaction. Receipts for messages that do not exist are dropped and counted in the result.
+ */
+export async function receiveReceipts(database: Database, receipts: Receipt[]): Promise<{ unknown: number }> {
+  if (receipts.length === 0) return { unknown: 0 };
+  return await database.transaction(async (tx) => {
+    const ids = receipts.map(({ messageId }) => messageId);
+    const { rows } = await tx.query<Known>(sql`
+      select id, application_id as "applicationId", channel, address, endpoint_id as "endpointId", dispatch_id as "dispatchId",
+             treatment_id as "treatmentId"
+      from messages where id = any(${ids}::uuid[]) and day = any(${[...new Set(ids.map(uuidDay))]}::date[])
+        and application_id = any(${[...new Set(receipts.map(({ applicationId }) => applicationId))]})`);
+    const known = new Map(rows.map((row) => [row.id, row]));
+    const matched = receipts.flatMap((receipt) => {
+      const message = known.get(receipt.messageId);
+      return message ? [{ receipt, message }] : [];
+    });
+    await appendFacts(
+      tx,
+      matched.map(({ receipt, message }) => ({
+        type: `message.${receipt.kind}`,
+        applicationId: message.applicationId,
+        occurredAt: receipt.at,
+        endpointId: message.endpointId,
+        messageId: message.id,
+        dispatchId: message.dispatchId,
+        payload: {
+          treatmentId: message.treatmentId ?? undefined,
+          code: receipt.code,
+          response: receipt.response,
+          bounce: receipt.bounce,
+        },
+      })),
+    );
+    const bad = matched.filter(({ receipt }) => receipt.kind === 'complained' || receipt.bounce === 'hard');
+    for (const [applicationId, found] of Map.groupBy(bad, ({ message }) => message.applicationId)) {
+      await addSuppressions(
+        tx,
+        applicationId,
+        found.map(({ receipt, message }) => ({
+          channel: message.channel,
+          address: message.address,
+          reason: receipt.kind === 'complained' ? ('complaint' as const) : ('bounce' as const),
+          messageId: message.id,
+        })),
+      );
+    }
+    return { unknown: receipts.length - matched.length };
+  });
+}
