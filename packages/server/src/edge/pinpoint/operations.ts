@@ -3,8 +3,10 @@ import { apps } from './apps.ts';
 import { campaigns } from './campaigns.ts';
 import { channels } from './channels.ts';
 import { messages } from './messages.ts';
+import { segments } from './segments.ts';
 import { settings } from './settings.ts';
 import { tags } from './tags.ts';
+import { templates } from './templates.ts';
 
 /** Every Pinpoint operation that works. A new family is one line here. */
 export const operations: OperationHandlers = {
@@ -12,6 +14,8 @@ export const operations: OperationHandlers = {
   ...campaigns,
   ...channels,
   ...messages,
+  ...segments,
   ...settings,
   ...tags,
+  ...templates,
 };
