@@ -199,6 +199,24 @@ const settings = {
     description:
       "What the limits of a campaign (Daily, Total) count: each time an endpoint was `targeted`, or only messages that were `sent`. Pinpoint's documents contradict each other; the newest says targeted.",
   },
+  campaignMaxLatenessMs: {
+    key: 'POSTRIDER_CAMPAIGN_MAX_LATENESS_MS',
+    type: 'integer',
+    default: 86_400_000,
+    min: 1_000,
+    max: 31_536_000_000,
+    description:
+      'A campaign that could not start within this time after it was due, in milliseconds, is not run any more: a server that comes back, or a backup that is restored, must not send what was meant for long ago.',
+  },
+  campaignLifetimeMs: {
+    key: 'POSTRIDER_CAMPAIGN_LIFETIME_MS',
+    type: 'integer',
+    default: 259_200_000,
+    min: 60_000,
+    max: 31_536_000_000,
+    description:
+      'How long a run of a campaign tries to reach its audience, repeats included, in milliseconds, when it sets neither MaximumDuration nor EndTime.',
+  },
   eventCampaignMinLeadMs: {
     key: 'POSTRIDER_EVENT_CAMPAIGN_MIN_LEAD_MS',
     type: 'integer',

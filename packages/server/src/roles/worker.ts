@@ -29,7 +29,12 @@ export function createWorkerRole(context: ProcessContext): Role {
     const { pipeline, renderer } = createSending(context, workerId, { renderThreads: 1 });
     const counters = createSubscriber({ database, log, ...campaignCounters });
     const numberer = createNumberer({ database, log, onNumbered: () => counters.wake() });
-    const scheduler = createCampaignScheduler({ database, log });
+    const scheduler = createCampaignScheduler({
+      database,
+      log,
+      maxLatenessMs: config.campaignMaxLatenessMs,
+      lifetimeMs: config.campaignLifetimeMs,
+    });
     const jobs = startJobs({
       database,
       log,
