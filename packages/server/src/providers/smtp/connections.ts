@@ -51,6 +51,8 @@ export class Connections {
   readonly #queue: Waiting[] = [];
   readonly #open = new Set<Connection>();
   readonly #idle: Idle[] = [];
+  /** Connections that say good-bye. */
+  readonly #retiring = new Set<Promise<void>>();
   #opening = 0;
   #pauseUntil = 0;
   #pauseMs = firstPauseMs;
@@ -89,8 +91,9 @@ export class Connections {
       this.#drained = resolve;
       this.#checkDrained();
     });
-    for (const { connection } of this.#idle.splice(0)) this.#retire(connection);
-    for (const connection of [...this.#open]) this.#retire(connection);
+    const connections = [...this.#open];
+    for (const { timer } of this.#idle.splice(0)) clearTimeout(timer);
+    await Promise.all([...connections.map((connection) => this.#retire(connection)), ...this.#retiring]);
   }
 
   #checkDrained(): void {
@@ -115,7 +118,7 @@ export class Connections {
       clearTimeout(idle.timer);
       void this.#run(idle.connection);
     }
-    const room = this.#options.max - this.#open.size - this.#opening;
+    const room = this.#options.max - this.#open.size - this.#opening - this.#retiring.size;
     if (room <= 0 || (this.#open.size > 0 && Date.now() < this.#pauseUntil)) return;
     for (let wanted = Math.min(room, this.#queue.length - this.#opening); wanted > 0; wanted--)
       void this.#openOne();
@@ -167,7 +170,7 @@ export class Connections {
       connection.current = undefined;
       this.#deliver(waiting, outcome);
     }
-    this.#retire(connection);
+    void this.#retire(connection);
     this.#pump();
   }
 
@@ -176,7 +179,7 @@ export class Connections {
       // The others have been idle as long, so they are likely to be dead as well.
       for (const { connection, timer } of this.#idle.splice(0)) {
         clearTimeout(timer);
-        this.#retire(connection);
+        void this.#retire(connection);
       }
       waiting.stale += 1;
       this.#queue.unshift(waiting);
@@ -187,12 +190,12 @@ export class Connections {
 
   #rest(connection: Connection): void {
     if (this.#closed) {
-      this.#retire(connection);
+      void this.#retire(connection);
       return;
     }
     const timer = setTimeout(() => {
       this.#forgetIdle(connection);
-      this.#retire(connection);
+      void this.#retire(connection);
     }, this.#options.idleTimeoutMs);
     timer.unref();
     this.#idle.push({ connection, timer });
@@ -203,10 +206,15 @@ export class Connections {
     if (at >= 0) clearTimeout(this.#idle.splice(at, 1)[0]?.timer);
   }
 
-  #retire(connection: Connection): void {
+  #retire(connection: Connection): Promise<void> {
     this.#open.delete(connection);
-    connection.session.quit();
     this.#checkDrained();
+    const quitting = connection.session.quit().finally(() => {
+      this.#retiring.delete(quitting);
+      this.#pump();
+    });
+    this.#retiring.add(quitting);
+    return quitting;
   }
 
   /** The server ended a connection. What it was sending is settled by its `send`. */

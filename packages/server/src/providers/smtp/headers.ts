@@ -1,6 +1,6 @@
 import { domainToASCII } from 'node:url';
-import addressparser from 'nodemailer/lib/addressparser';
 import { encodeWord, encodeWords, foldLines } from 'nodemailer/lib/mime-funcs';
+import { printable } from './reply.ts';
 
 /** Why a message cannot be written as an e-mail; the message may be shown. */
 export class ComposeError extends Error {}
@@ -20,25 +20,34 @@ const dotAtom = /^[^\s"(),:;<>@[\\\].\p{Cc}]+(?:\.[^\s"(),:;<>@[\\\].\p{Cc}]+)*$
 const dottedText = /^[^\s"(),:;<>@[\\\]\p{Cc}]+$/u;
 const quotedText = /^"(?:[^"\\\p{Cc}]|\\[\x20-\x7e])*"$/u;
 
-/** One mailbox, `a@b.c` or `Name <a@b.c>`. @throws ComposeError when it is none, or more than one. */
+/**
+ * One mailbox, `a@b.c` or `Name <a@b.c>`, strictly: of a text that could be read in two ways none is taken, since mail
+ * would go to somebody else.
+ * @throws ComposeError
+ */
 export function parseMailbox(text: string): Mailbox {
-  const bare = /^[^\s<>,;:"()@]+@[^\s<>,;:"()@]+$/.test(text);
-  const found = bare ? [{ name: '', address: text }] : addressparser(text, { flatten: true });
-  const [only] = found;
-  if (found.length !== 1 || !only?.address)
+  const parts = /^(?:(\s*"(?:[^"\\]|\\.)*"\s*|[^<>]*)<([^<>]+)>|([^<>]+))\s*$/.exec(text);
+  const address = parts?.[2] ?? parts?.[3]?.trim();
+  const name = parts?.[1] === undefined ? '' : displayName(parts[1].trim());
+  const at = address?.lastIndexOf('@') ?? -1;
+  if (/\p{Cc}/u.test(text) || !text.isWellFormed() || !address || name === undefined || at < 0)
     throw new ComposeError(`"${shown(text)}" is not one e-mail address`);
-  const at = only.address.lastIndexOf('@');
-  const local = normalLocalPart(only.address.slice(0, at), text);
+  const local = normalLocalPart(address.slice(0, at), text);
   const utf8 = /[^\x20-\x7e]/.test(local);
-  const domain = normalDomain(only.address.slice(at + 1), text, utf8);
+  const domain = normalDomain(address.slice(at + 1), text, utf8);
   if (local.length + domain.length >= maxAddressLength)
     throw new ComposeError(`"${shown(text)}" is longer than an e-mail address may be`);
-  return { name: only.name, address: `${local}@${domain}`, domain, utf8 };
+  return { name, address: `${local}@${domain}`, domain, utf8 };
+}
+
+/** The name before `<`, without its quotes; undefined when it may be an address of its own or its quotes do not fit. */
+function displayName(text: string): string | undefined {
+  const quoted = /^"((?:[^"\\]|\\.)*)"$/.exec(text)?.[1];
+  if (quoted !== undefined) return quoted.replace(/\\(.)/g, '$1');
+  return /["@]/.test(text) ? undefined : text;
 }
 
 function normalLocalPart(local: string, text: string): string {
-  if (!local.isWellFormed())
-    throw new ComposeError(`"${shown(text).toWellFormed()}" is not an e-mail address`);
   if (dotAtom.test(local) || quotedText.test(local)) return local;
   // Dots in odd places (`a..b@`, `a.@`) exist at some carriers; in quotes they are valid everywhere.
   if (dottedText.test(local)) return `"${local}"`;
@@ -54,7 +63,7 @@ function normalDomain(domain: string, text: string, utf8: boolean): string {
 }
 
 function shown(text: string): string {
-  return text.slice(0, 100);
+  return printable(text.slice(0, 100));
 }
 
 /** A mailbox as it stands in a header. */

@@ -173,7 +173,7 @@ function open(
       Promise.all(messages.map((message) => sendOne(connections, message, settings.returnPath, signal))),
     async check() {
       const session = await openSession(sessionOptions);
-      session.quit();
+      await session.quit();
     },
     close: () => connections.close(),
   };

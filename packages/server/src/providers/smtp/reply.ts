@@ -44,15 +44,24 @@ const blockWords =
 const unknownMailboxWords =
   /\b(?:(?:user|recipient|mailbox|account|address|addressee|alias)\b.{0,60}\b(?:unknown|not found|not exist|doesn'?t exist|does not exist|disabled|inactive|invalid|unavailable|not known|no longer|not listed|unrouteable|unrouted)|(?:unknown|invalid|no such|no) (?:local )?(?:user|recipient|mailbox|account|address|alias|person)|mailbox unavailable|not a (?:valid|known) (?:user|recipient|mailbox|address)|undeliverable address|does not like recipient|null mx)\b/i;
 
+// What large receivers answer for an unknown mailbox in words that would mean something else elsewhere.
+const unknownMailboxAtVendor = [
+  // Microsoft 365, directory-based edge blocking
+  /^550 5\.4\.1 Recipient address rejected: Access denied/,
+  // Yahoo
+  /^554 delivery error: dd This user doesn't have an? \S+ account/,
+];
+
 const mailboxFullWords =
   /\b(?:quota|mailbox (?:is )?full|over ?quota|insufficient (?:system )?storage|too large)\b/i;
 
 /**
- * Class of a 5xx refusal. By enhanced status, then by words, then by code, so that a suppressing `hard` needs a clear
+ * Class of a 5xx refusal. By the words of known receivers, then by enhanced status, then by words, then by code, so that a suppressing `hard` needs a clear
  * statement about the mailbox and is never concluded from a policy refusal (5.7.x, a bare 554, words about blocking).
  */
 export function bounceClass(reply: Reply): BounceClass {
   const { enhanced, text, code } = reply;
+  if (unknownMailboxAtVendor.some((words) => words.test(text))) return 'hard';
   if (enhanced?.startsWith('5.7.')) return 'block';
   if (blockWords.test(text)) return 'block';
   const byStatus = enhanced === undefined ? undefined : classOfStatus(enhanced, text);
@@ -70,7 +79,7 @@ function classOfStatus(status: string, text: string): BounceClass | undefined {
   if (/^1\.(?:[12346]|10)$/.test(detail) || detail === '2.1') return 'hard';
   if (/^1\./.test(detail)) return 'other';
   if (/^2\.[234]$/.test(detail) || /^3\.[14]$/.test(detail)) return 'soft';
-  // 5.4.1 is what Microsoft answers for an unknown recipient, and what others answer for a silent host.
+  // A host that is silent or has no route; some answer it for an unknown recipient.
   if (detail === '4.1' || detail === '4.4') return unknownMailboxWords.test(text) ? 'hard' : 'soft';
   if (/^4\.(?:[2357])$/.test(detail)) return 'soft';
   if (/^[56]\./.test(detail) || /^4\./.test(detail) || /^3\./.test(detail)) return 'other';

@@ -17,8 +17,8 @@ export interface SmtpSession {
   onEnd: (() => void) | undefined;
   /** Ends a message whose content is not under way yet, as lost; otherwise the message runs to its end. */
   abandon(): void;
-  /** Says QUIT and closes. */
-  quit(): void;
+  /** Says QUIT; resolves when the connection is closed. */
+  quit(): Promise<void>;
 }
 
 export type SendOutcome =
@@ -172,6 +172,7 @@ class ClientSession implements SmtpSession {
   #settle: ((outcome: SendOutcome) => void) | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #sent = 0;
+  readonly #onClosed: (() => void)[] = [];
   #resetting: Promise<void> | undefined;
   #resetDone: (() => void) | undefined;
   #ended = false;
@@ -227,11 +228,13 @@ class ClientSession implements SmtpSession {
     this.#close();
   }
 
-  quit(): void {
-    if (this.#ended) return;
-    if (this.#phase === 'idle') this.#connection.quit();
-    const timer = setTimeout(() => this.#connection.close(), closeTimeoutMs);
-    timer.unref();
+  quit(): Promise<void> {
+    if (this.#ended) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onClosed.push(resolve);
+      if (this.#phase === 'idle') this.#connection.quit();
+      setTimeout(() => this.#close(), closeTimeoutMs).unref();
+    });
   }
 
   /** The client asks for the content by `pipe` once the server has said 354; then it is under way. */
@@ -331,6 +334,7 @@ class ClientSession implements SmtpSession {
       if (this.#settle) this.#finish(this.#lost('The connection was closed'));
       this.#resetDone?.();
       this.onEnd?.();
+      for (const resolve of this.#onClosed) resolve();
     });
   }
 }
