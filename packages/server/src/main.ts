@@ -42,6 +42,13 @@ keys
   .argument('<id>', 'id of the key')
   .action(async (id: string) => (await import('./commands/keys.ts')).revokeKey(process.env, id));
 
+program
+  .command('demo')
+  .description('the demo that the first start made')
+  .command('remove')
+  .description('remove the demo application with everything in it, its template and its file')
+  .action(async () => (await import('./commands/demo.ts')).removeDemo(process.env));
+
 try {
   await program.parseAsync();
 } catch (error) {

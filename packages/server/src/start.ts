@@ -30,7 +30,7 @@ export async function start(env: NodeJS.ProcessEnv): Promise<void> {
   process.on('SIGHUP', () => stop(0));
   try {
     const { databaseUrl, masterKey, embedded } = await openInstallation(config, log, closing, () => stop(1));
-    const firstKey = await prepareInstallation(config, { databaseUrl, masterKey }, embedded !== undefined);
+    const prepared = await prepareInstallation(config, { databaseUrl, masterKey }, embedded !== undefined);
     if (stop.begun()) return;
     supervisor = superviseRoles({
       roles: roleNames,
@@ -39,7 +39,14 @@ export async function start(env: NodeJS.ProcessEnv): Promise<void> {
     });
     closing.push(() => supervisor?.drain());
     const ports = await supervisor.ready;
-    announce(config, ports.api, embedded, firstKey);
+    announce(config, ports.api, embedded, prepared.firstKey);
+    const { accessKeyId, secretAccessKey } = config;
+    const key =
+      prepared.firstKey ??
+      (accessKeyId && secretAccessKey ? { id: accessKeyId, secret: secretAccessKey } : undefined);
+    if (config.demo && embedded && prepared.isNew && key) {
+      await (await import('./demo/index.ts')).showDemo(config, ports.api, key);
+    }
   } catch (error) {
     // A signal during the start ends it as well; then that is no fault.
     if (stop.begun()) return;
@@ -112,20 +119,28 @@ async function openInstallation(
   return { databaseUrl: embedded.url('postrider'), masterKey, embedded };
 }
 
-/** Schema and first access key; returns the key when one was made. */
+interface Prepared {
+  /** The access key, when one was made now. */
+  firstKey: { id: string; secret: string } | undefined;
+  /** Nothing was ever in this database. */
+  isNew: boolean;
+}
+
+/** Schema and first access key. */
 async function prepareInstallation(
   config: Config,
   shared: { databaseUrl: string; masterKey: Buffer },
   isEmbedded: boolean,
-): Promise<{ id: string; secret: string } | undefined> {
+): Promise<Prepared> {
   const context = openProcess('command', config, shared);
   try {
-    await prepareDatabase(context.database, context.log);
+    const ran = await prepareDatabase(context.database, context.log);
     // On an embedded database nobody else can be at work, so nothing waits for workers that were killed.
     if (isEmbedded) await forgetAllWorkers(context.database);
     const { accessKeyId, secretAccessKey } = config;
     const given = accessKeyId && secretAccessKey ? { id: accessKeyId, secret: secretAccessKey } : undefined;
-    return await createAccessKeys(context).ensureFirst(given);
+    const firstKey = await createAccessKeys(context).ensureFirst(given);
+    return { firstKey, isNew: ran.some((name) => name.startsWith('0001-')) };
   } finally {
     await context.database.close();
   }

@@ -1,0 +1,229 @@
+import {
+  CreateAppCommand,
+  CreateCampaignCommand,
+  CreateEmailTemplateCommand,
+  CreateImportJobCommand,
+  CreateSegmentCommand,
+  GetCampaignCommand,
+  GetImportJobCommand,
+  PinpointClient,
+  UpdateEmailChannelCommand,
+} from '@aws-sdk/client-pinpoint';
+import type { ObjectStore } from '../platform/objects.ts';
+import { demoAudience, demoSize } from './audience-file.ts';
+
+export const demoName = 'Postrider demo';
+export const demoTemplate = 'postrider-demo';
+export const demoBucket = 'postrider-demo';
+const importTimeoutMs = 60_000;
+const campaignTimeoutMs = 60_000;
+
+export interface DemoOptions {
+  /** Where the API listens: `http://127.0.0.1:8080`. */
+  url: string;
+  region: string;
+  key: { id: string; secret: string };
+  objects: ObjectStore;
+  print(line: string): void;
+  /** Redraws the last line, on a terminal. */
+  redraw?: (line: string) => void;
+}
+
+/** What the printed examples name. */
+export interface DemoResult {
+  applicationId: string;
+  segmentId: string;
+  campaignId: string;
+}
+
+/**
+ * The main job, before a newcomer's eyes and over the same API that clients use: an application, 2,000 endpoints from
+ * a CSV file, two segments, a template, a campaign through the sandbox, and its accounting.
+ */
+export async function runDemo(options: DemoOptions): Promise<DemoResult> {
+  const { url, region, key, print } = options;
+  const client = new PinpointClient({
+    endpoint: url,
+    region,
+    credentials: { accessKeyId: key.id, secretAccessKey: key.secret },
+  });
+  try {
+    const created = await client.send(new CreateAppCommand({ CreateApplicationRequest: { Name: demoName } }));
+    const applicationId = created.ApplicationResponse!.Id!;
+    await client.send(
+      new UpdateEmailChannelCommand({
+        ApplicationId: applicationId,
+        EmailChannelRequest: {
+          FromAddress: 'Postrider <hello@example.com>',
+          Identity: 'example.com',
+          Enabled: true,
+        },
+      }),
+    );
+    print(`  application   ${demoName} (${applicationId})`);
+    await importAudience(client, applicationId, options);
+    const segmentId = await countSegments(client, applicationId, options);
+    const campaignId = await sendCampaign(client, applicationId, segmentId, options);
+    await printAccounting(applicationId, campaignId, options);
+    return { applicationId, segmentId, campaignId };
+  } finally {
+    client.destroy();
+  }
+}
+
+async function importAudience(
+  client: PinpointClient,
+  applicationId: string,
+  options: DemoOptions,
+): Promise<void> {
+  const key = 'audience.csv';
+  await options.objects.put(demoBucket, key, [Buffer.from(demoAudience())]);
+  const created = await client.send(
+    new CreateImportJobCommand({
+      ApplicationId: applicationId,
+      ImportJobRequest: {
+        Format: 'CSV',
+        S3Url: `s3://${demoBucket}/${key}`,
+        RoleArn: 'arn:aws:iam::000000000000:role/unused',
+        RegisterEndpoints: true,
+        DefineSegment: false,
+      },
+    }),
+  );
+  const jobId = created.ImportJobResponse!.Id!;
+  await until(importTimeoutMs, 'The import', async () => {
+    const { ImportJobResponse: job } = await client.send(
+      new GetImportJobCommand({ ApplicationId: applicationId, JobId: jobId }),
+    );
+    const done = job?.TotalProcessed ?? 0;
+    options.redraw?.(`  import        ${bar(done / demoSize)} ${done} of ${demoSize} endpoints`);
+    if (job?.JobStatus === 'FAILED') throw new Error(`The import failed: ${job.Failures?.join('; ')}`);
+    if (job?.JobStatus !== 'COMPLETED') return false;
+    options.print(
+      `  import        ${bar(1)} ${done} endpoints from s3://${demoBucket}/${key}, ${job.TotalFailures ?? 0} bad rows`,
+    );
+    return true;
+  });
+}
+
+async function countSegments(
+  client: PinpointClient,
+  applicationId: string,
+  options: DemoOptions,
+): Promise<string> {
+  const define = async (name: string, Dimensions: object) => {
+    const { SegmentResponse } = await client.send(
+      new CreateSegmentCommand({
+        ApplicationId: applicationId,
+        WriteSegmentRequest: { Name: name, Dimensions },
+      }),
+    );
+    const id = SegmentResponse!.Id!;
+    const { total } = await readJson<{ total: number }>(
+      options,
+      `/api/apps/${applicationId}/segments/${id}/count`,
+    );
+    options.print(`  segment       ${name}: ${total} endpoints`);
+    return id;
+  };
+  await define('gold customers in Germany', {
+    Location: { Country: { DimensionType: 'INCLUSIVE', Values: ['DE'] } },
+    UserAttributes: { Tier: { AttributeType: 'INCLUSIVE', Values: ['gold'] } },
+  });
+  return await define('everyone who ordered', {
+    Metrics: { Orders: { ComparisonOperator: 'GREATER_THAN', Value: 0 } },
+  });
+}
+
+async function sendCampaign(
+  client: PinpointClient,
+  applicationId: string,
+  segmentId: string,
+  options: DemoOptions,
+): Promise<string> {
+  await client.send(
+    new CreateEmailTemplateCommand({
+      TemplateName: demoTemplate,
+      EmailTemplateRequest: {
+        Subject: 'Thank you, {{User.UserAttributes.FirstName}}',
+        HtmlPart:
+          '<h1>Hello {{User.UserAttributes.FirstName}}</h1><p>You ordered {{Metrics.Orders}} times; we think you like {{Attributes.Interests.[0]}}.</p>',
+      },
+    }),
+  );
+  const created = await client.send(
+    new CreateCampaignCommand({
+      ApplicationId: applicationId,
+      WriteCampaignRequest: {
+        Name: 'thank you',
+        SegmentId: segmentId,
+        Schedule: { StartTime: 'IMMEDIATE' },
+        TemplateConfiguration: { EmailTemplate: { Name: demoTemplate } },
+      },
+    }),
+  );
+  const campaignId = created.CampaignResponse!.Id!;
+  await until(campaignTimeoutMs, 'The campaign', async () => {
+    const accounting = await readAccounting(options, applicationId, campaignId);
+    const { audience, pending, outcomes } = accounting;
+    const waiting = pending + (outcomes.sending ?? 0) + (outcomes.deferred ?? 0);
+    options.redraw?.(
+      `  campaign      ${bar(audience ? 1 - waiting / audience : 0)} ${audience - waiting} of ${audience}, ${outcomes.deferred ?? 0} wait for their next attempt`,
+    );
+    const { CampaignResponse } = await client.send(
+      new GetCampaignCommand({ ApplicationId: applicationId, CampaignId: campaignId }),
+    );
+    if (CampaignResponse?.State?.CampaignStatus !== 'COMPLETED') return false;
+    options.print(`  campaign      ${bar(1)} completed`);
+    return true;
+  });
+  return campaignId;
+}
+
+interface Accounting {
+  audience: number;
+  pending: number;
+  outcomes: Record<string, number>;
+  reasons: Record<string, number>;
+}
+
+function readAccounting(
+  options: DemoOptions,
+  applicationId: string,
+  campaignId: string,
+): Promise<Accounting> {
+  return readJson(options, `/api/apps/${applicationId}/campaigns/${campaignId}/accounting`);
+}
+
+async function printAccounting(
+  applicationId: string,
+  campaignId: string,
+  options: DemoOptions,
+): Promise<void> {
+  const { audience, outcomes, reasons } = await readAccounting(options, applicationId, campaignId);
+  options.print(`  accounting    audience ${audience} =`);
+  for (const [status, count] of Object.entries({ ...outcomes, ...reasons }).sort(([, a], [, b]) => b - a)) {
+    if (count === 0) continue;
+    options.print(`                ${String(count).padStart(6)} ${status}`);
+  }
+}
+
+async function readJson<T>({ url, key }: DemoOptions, path: string): Promise<T> {
+  const credentials = Buffer.from(`${key.id}:${key.secret}`).toString('base64');
+  const response = await fetch(url + path, { headers: { authorization: `Basic ${credentials}` } });
+  if (!response.ok) throw new Error(`GET ${path} answered ${response.status}: ${await response.text()}`);
+  return (await response.json()) as T;
+}
+
+async function until(timeoutMs: number, what: string, done: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + timeoutMs;
+  while (!(await done())) {
+    if (Date.now() > end) throw new Error(`${what} did not finish within ${timeoutMs / 1000} seconds`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+function bar(share: number): string {
+  const filled = Math.round(Math.min(1, Math.max(0, share)) * 20);
+  return `[${'█'.repeat(filled)}${'░'.repeat(20 - filled)}]`;
+}
