@@ -35,6 +35,7 @@ export {
   type Segment,
   type SegmentRequest,
   saveImportedSegment,
+  segmentExists,
   sweepDeletedSegments,
   updateSegment,
 } from './segments/segment.ts';

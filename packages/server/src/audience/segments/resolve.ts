@@ -82,7 +82,7 @@ export async function resolveSegment(
   const budget = { segments: 0, conditions: 0 };
   const states = new Map([...definitions.values()].map(({ id, state }) => [id, state]));
   const build = (loaded: Loaded | undefined, own: Criteria | undefined, above: string[]): ResolvedSegment => {
-    spend(budget, own, above.length);
+    spend(budget, own, above.length - 1);
     return {
       id: loaded?.id,
       version: loaded?.version,

@@ -183,6 +183,11 @@ export async function getSegment(db: Queryable, applicationId: string, id: strin
   return fromRow(rows[0]);
 }
 
+export async function segmentExists(db: Queryable, applicationId: string, id: string): Promise<boolean> {
+  const { rows } = await db.query(selectSegment(applicationId, id));
+  return rows.length > 0;
+}
+
 /** @throws CallerError not_found when there is no such segment or version */
 export async function getSegmentVersion(
   db: Queryable,
@@ -248,7 +253,8 @@ const sweptSegments = 100;
 
 /**
  * Removes what is left of deleted segments: members, endpoints that only they saw, versions. May run anywhere, also
- * several at a time, and goes on where another broke off. Stops after `mostChunks` statements.
+ * several at a time, and goes on where another broke off. Stops after `mostChunks` statements that
+ * found something.
  * @returns whether all is done
  */
 export async function sweepDeletedSegments(database: Database, mostChunks = 1_000): Promise<boolean> {
@@ -264,8 +270,9 @@ export async function sweepDeletedSegments(database: Database, mostChunks = 1_00
       deleteMembers('segment_users', applicationId, id, sweptRows),
     ]) {
       for (;;) {
-        if (left-- === 0) return false;
+        if (left === 0) return false;
         const { rowCount } = await database.query(statement);
+        if (rowCount) left -= 1;
         if ((rowCount ?? 0) < sweptRows) break;
       }
     }
