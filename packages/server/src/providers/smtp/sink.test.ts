@@ -156,8 +156,7 @@ describe.skipIf(!existsSync(program))('Debian smtp-sink (package postfix)', () =
 
   test('a 550 in the middle of the content, followed by a hang up', async () => {
     const port = await startSink(['-A', '0']);
-    // With the connection torn down on unread data the reply may be lost on its way.
-    for (const { outcome } of await send(port, [mail(1), mail(2)]))
-      expect(['rejected', 'unknown']).toContain(outcome);
+    // The hang up may overtake the reply; then it is not known whether there was one.
+    for (const { outcome } of await send(port, [mail(1), mail(2)])) expect(outcome).not.toBe('accepted');
   });
 });
