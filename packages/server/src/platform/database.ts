@@ -27,6 +27,7 @@ export interface DatabaseOptions {
   maxConnections: number;
   /** Shown in pg_stat_activity. */
   applicationName: string;
+  /** A connection broke. What was running on it has rejected as well. */
   onError?: (error: Error) => void;
 }
 
@@ -42,18 +43,29 @@ export function openDatabase(options: DatabaseOptions): Database {
     application_name: options.applicationName,
     connectionTimeoutMillis: 10_000,
     idleTimeoutMillis: 60_000,
-    // jit costs more than it gains on statements of milliseconds.
-    options: '-c jit=off -c TimeZone=UTC',
+    // By statement and not by start-up options, which PgBouncer refuses. jit costs more than it gains on statements of
+    // milliseconds.
+    onConnect: async (client: pg.ClientBase) => {
+      await client.query("set jit = off; set timezone = 'UTC'");
+    },
   });
-  // An idle connection that breaks (server restarted) is dropped by the pool; without a listener it would end the process.
-  pool.on('error', (error) => options.onError?.(error));
-  // The same for a connection that breaks while somebody holds it: the running statement rejects, and that is enough.
-  pool.on('connect', (client) => client.on('error', (error) => options.onError?.(error)));
+  let closing = false;
+  // A connection that breaks (server restarted) is dropped by the pool, and a running statement rejects. Without
+  // listeners it would end the process. The pool's event is about idle connections only, so the client's is reported.
+  pool.on('error', () => undefined);
+  pool.on('connect', (client) => {
+    client.on('error', (error) => {
+      if (!closing) options.onError?.(error);
+    });
+  });
   return {
     pool,
     query: ((statement: string, values?: unknown[]) => pool.query(statement, values)) as Queryable['query'],
     connect: () => pool.connect(),
-    close: () => pool.end(),
+    close: () => {
+      closing = true;
+      return pool.end();
+    },
     transaction: (work) => inTransaction(pool, work),
   };
 }

@@ -41,7 +41,7 @@ export function openProcess(
     url: shared.databaseUrl,
     maxConnections: config.databaseConnections,
     applicationName: `postrider ${role}`,
-    onError: (error) => log.warn({ err: error }, 'a database connection broke'),
+    onError: (error) => log.warn({ reason: error.message }, 'a database connection broke'),
   });
   return {
     role,
