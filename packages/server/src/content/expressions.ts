@@ -290,7 +290,8 @@ function compileHelper(
   return (frame) => {
     const args: Value[] = [];
     let chars = 0;
-    for (const [index, { get, name: variable }] of values.entries()) {
+    for (let index = 0; index < values.length; index += 1) {
+      const { get, name: variable } = values[index]!;
       const value = get(frame);
       if (index < needed) {
         if (value instanceof Absent) return value;

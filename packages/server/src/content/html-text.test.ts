@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { isPlainHtml, TextMaker, textFromHtml } from './html-text.ts';
 import { escapeHtml } from './run.ts';
 
-const settings = { seed: 20261121, numRuns: 3_000 };
+const settings = { seed: 20261121, numRuns: 1_500 };
 
 /** Renders pieces with values between them, both ways. */
 function bothWays(pieces: string[], values: string[]) {
@@ -220,7 +220,7 @@ describe('a text part made from the shape', () => {
       settings,
     );
     // The quick way was really taken.
-    expect(once).toBeGreaterThan(1_000);
+    expect(once).toBeGreaterThan(500);
   });
 
   test.each([

@@ -1,5 +1,6 @@
 export { maskSecrets, summary } from './masking.ts';
-export type { PartError, Parts, Preview, RenderResult } from './render-batch.ts';
+export { previewTemplate } from './preview.ts';
+export type { Preview, RenderResult } from './render-batch.ts';
 export { createRenderer, type Renderer, type RendererOptions, type RenderTemplate } from './renderer.ts';
 export {
   createTemplate,
@@ -13,20 +14,10 @@ export {
   setActiveVersion,
   type Template,
   type TemplateContent,
-  type TemplateSummary,
   type TemplateType,
-  type TemplateVersion,
   templateExists,
   templateTypes,
   updateTemplate,
 } from './template.ts';
-export {
-  checkEmailContent,
-  checkSmsContent,
-  checkTemplateName,
-  compiledParts,
-  partError,
-  readDefaults,
-  templateParts,
-} from './template-content.ts';
-export type { Defaults, RenderInput } from './variables.ts';
+export { checkTemplateContent } from './template-content.ts';
+export type { RenderInput } from './variables.ts';

@@ -189,6 +189,16 @@ describe('limits', () => {
     expect(done).toEqual(['a', 'urgent', 'b', 'c']);
   });
 
+  test('a template that is given up while it is read', async () => {
+    const hasty = renderer({ compileTimeMs: 10 });
+    const parts = { body: '{{a}}<p>'.repeat(9_999) };
+    expect(await hasty.render({ key: 'long', parts }, people(2))).toEqual([
+      { error: 'took longer than 10 ms' },
+      { error: 'took longer than 10 ms' },
+    ]);
+    expect(await hasty.check(parts)).toEqual({ part: 'body', message: 'line 1: took longer than 10 ms' });
+  });
+
   test('closing ends what waits', async () => {
     const closing = renderer({ timeMs: 60_000, maxSteps: 1e12 });
     const busy = closing.render({ key: 'busy', parts: { body: endless(9) } }, [

@@ -163,8 +163,7 @@ class ThreadRenderer implements Renderer {
 
   private next(): void {
     while (this.queue.length > 0) {
-      const thread =
-        this.idle.pop() ?? (this.all.size < this.options.threads ? this.startThread() : undefined);
+      const thread = this.freeThread();
       if (!thread) return;
       const task = this.queue.shift()!;
       void task.work(thread).finally(() => {
@@ -175,6 +174,15 @@ class ThreadRenderer implements Renderer {
         this.next();
       });
     }
+  }
+
+  private freeThread(): RenderThread | undefined {
+    for (let thread = this.idle.pop(); thread; thread = this.idle.pop()) {
+      // One that died while it had nothing to do must not fail what comes next.
+      if (!thread.lost) return thread;
+      this.all.delete(thread);
+    }
+    return this.all.size < this.options.threads ? this.startThread() : undefined;
   }
 
   private startThread(): RenderThread {
@@ -215,9 +223,9 @@ class ThreadRenderer implements Renderer {
           known.lost += 1;
           const { log } = this.options;
           log.warn({ template: template.key, reason: error.message }, 'a template ended its render thread');
-          const index = known.variables ? open[error.index] : undefined;
-          if (index === undefined) return fill(error.message);
-          results[index] = { error: error.message };
+          if (!known.variables) return fill(error.message);
+          const index = open[error.index];
+          if (index !== undefined) results[index] = { error: error.message };
           open = open.filter((other) => other !== index);
           if (thread !== first) this.all.delete(thread);
           if (open.length > 0) thread = this.startThread();
@@ -237,7 +245,10 @@ class ThreadRenderer implements Renderer {
     inputs: readonly RenderInput[],
     open: readonly number[],
   ): Promise<RenderResult[] | undefined> {
-    const variables = await this.load(thread, known);
+    const variables = await this.load(thread, known).catch((error: unknown) => {
+      // No message was in work yet.
+      throw error instanceof ThreadLost ? new ThreadLost(error.message, -1) : error;
+    });
     if (!variables) return undefined;
     const messages = open.map((index) => valuesFor(variables, inputs[index]!, defaults));
     const now = this.options.clock.now();

@@ -1,6 +1,7 @@
 import type { EmailTemplateRequest, SMSTemplateRequest } from '@aws-sdk/client-pinpoint';
 import { badMember, CallerError } from '../platform/errors.ts';
 import type { PartError, Parts } from './render-batch.ts';
+import type { Renderer } from './renderer.ts';
 
 type Content = EmailTemplateRequest & SMSTemplateRequest;
 
@@ -28,8 +29,23 @@ export function checkTemplateName(name: string): void {
   }
 }
 
-/** @throws CallerError bad_request: too long, DefaultSubstitutions that are no JSON object, headers that no mail can have. */
-export function checkEmailContent(content: EmailTemplateRequest): void {
+/**
+ * Is this what a template may hold, and does it compile?
+ * @throws CallerError bad_request: too long, DefaultSubstitutions that are no JSON object, headers that no mail can have,
+ *   or a part that does not compile (`$.HtmlPart: line 3: …`); not_implemented for a recommender.
+ */
+export async function checkTemplateContent(
+  renderer: Pick<Renderer, 'check'>,
+  type: 'EMAIL' | 'SMS',
+  content: Content,
+): Promise<void> {
+  if (type === 'EMAIL') checkEmailContent(content);
+  else checkSmsContent(content);
+  const error = await renderer.check(allParts(content));
+  if (error) throw partError(error);
+}
+
+function checkEmailContent(content: EmailTemplateRequest): void {
   checkCommon(content);
   const { Subject, HtmlPart, TextPart, Headers = [] } = content;
   if (Subject === undefined && HtmlPart === undefined && TextPart === undefined) {
@@ -59,8 +75,7 @@ export function checkEmailContent(content: EmailTemplateRequest): void {
   }
 }
 
-/** @throws CallerError bad_request */
-export function checkSmsContent(content: SMSTemplateRequest): void {
+function checkSmsContent(content: SMSTemplateRequest): void {
   checkCommon(content);
   if (content.Body === undefined) throw badMember('$.Body', 'expected a text');
   if (content.Body.length > maxSmsLength) {
@@ -130,8 +145,8 @@ export function templateParts(content: Content): TemplateParts {
   return { parts, headers };
 }
 
-/** All texts that must compile, headers included. */
-export function compiledParts(content: Content): Parts {
+/** All texts, headers included. */
+export function allParts(content: Content): Parts {
   const { parts, headers } = templateParts(content);
   for (const [index, { value }] of (headers ?? []).entries()) parts[`header:${index}`] = value;
   return parts;
@@ -144,8 +159,7 @@ const members = new Map([
   ['body', '$.Body'],
 ]);
 
-/** The caller's error for a part that does not compile: `$.HtmlPart: line 3: …`. */
-export function partError({ part, message }: PartError): CallerError {
+function partError({ part, message }: PartError): CallerError {
   const header = /^header:(\d+)$/.exec(part);
   return badMember(header ? `$.Headers[${header[1]}].Value` : (members.get(part) ?? '$'), message);
 }

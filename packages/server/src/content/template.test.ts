@@ -1,5 +1,9 @@
-import { describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { testDatabase } from '../../../../tests/support/database.ts';
+import { systemClock } from '../platform/clock.ts';
+import { silentLog } from '../platform/log.ts';
+import { previewTemplate } from './preview.ts';
+import { createRenderer } from './renderer.ts';
 import {
   createTemplate,
   deleteTemplate,
@@ -158,4 +162,30 @@ test('a template as messages use it', async () => {
     await expect(loadTemplate(database, 'EMAIL', 'load', version)).rejects.toThrow(
       'Version: expected the number of a version',
     );
+});
+
+test('a preview of a stored template', async () => {
+  const renderer = createRenderer({ clock: systemClock, log: silentLog });
+  afterAll(() => renderer.close());
+  await create('preview', {
+    Subject: 'Hi {{a}} {{b}}',
+    HtmlPart: '<b>{{Id}}</b>',
+    Headers: [{ Name: 'X-Id', Value: '{{Id}}' }],
+    DefaultSubstitutions: '{"a":"A"}',
+  });
+  const preview = (version?: number) =>
+    previewTemplate(
+      database,
+      renderer,
+      { type: 'EMAIL', name: 'preview', version },
+      { endpoint: { Id: 'e1' } },
+    );
+  const parts = { subject: 'Hi A ', html: '<b>e1</b>', text: 'e1', 'header:0': 'e1' };
+  expect(await preview()).toEqual({ parts, missing: ['b'] });
+  await update('preview', { Subject: '{{add "x" 1}}' }, { createNewVersion: true });
+  await expect(preview(2)).rejects.toThrow('subject: add: "x" is not a number');
+  // The same version with other words.
+  await update('preview', { Subject: '{{Id}}' }, { version: 2 });
+  expect(await preview(2)).toEqual({ parts: { subject: 'e1' }, missing: [] });
+  await expect(preview(3)).rejects.toThrow('Version 3 of EMAIL template preview not found');
 });

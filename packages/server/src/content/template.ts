@@ -15,7 +15,7 @@ import {
   updateLastVersion,
   updateVersion,
 } from './template.sql.ts';
-import { readDefaults, type TemplateParts, templateParts } from './template-content.ts';
+import { checkTemplateName, readDefaults, type TemplateParts, templateParts } from './template-content.ts';
 
 export const templateTypes = ['EMAIL', 'SMS', 'PUSH', 'VOICE', 'INAPP'] as const;
 export type TemplateType = (typeof templateTypes)[number];
@@ -55,7 +55,7 @@ const maxVersions = 5_000;
 
 /**
  * Makes a template with version 1, which is active.
- * @throws CallerError bad_request when there is one of this name and type.
+ * @throws CallerError bad_request when there is one of this name and type, or for a name that is none.
  */
 export async function createTemplate(
   tx: Transaction,
@@ -63,6 +63,7 @@ export async function createTemplate(
   name: string,
   content: TemplateContent,
 ): Promise<void> {
+  checkTemplateName(name);
   const { rowCount } = await tx.query(insertTemplate(type, name));
   if (!rowCount) throw new CallerError('bad_request', `A template ${name} of type ${type} already exists`);
   await tx.query(insertVersion(type, name, 1, JSON.stringify(content)));

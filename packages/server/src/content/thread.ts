@@ -73,10 +73,14 @@ export class RenderThread {
 
   /**
    * Sends a request and waits for its answer. Rejects with ThreadLost when the thread does not get on with one message
-   * for its time, or dies.
+   * for its time, or dies; with another error when it could not even start, which is no fault of what it was asked.
    */
   async ask(request: ThreadRequest): Promise<ThreadReply> {
-    await this.started;
+    try {
+      await this.started;
+    } catch (error) {
+      throw new Error('a render thread could not start', { cause: error });
+    }
     Atomics.store(this.position, 0, 0);
     const isRender = request.type === 'render' || request.type === 'preview';
     const timeMs = isRender ? this.options.timeMs : this.options.compileTimeMs;

@@ -6,16 +6,12 @@ import type {
 } from '@aws-sdk/client-pinpoint';
 import { addTags, deleteTags, getTags } from '../../accounts/index.ts';
 import {
-  checkEmailContent,
-  checkSmsContent,
-  checkTemplateName,
-  compiledParts,
+  checkTemplateContent,
   createTemplate,
   deleteTemplate,
   getTemplate,
   listTemplates,
   listTemplateVersions,
-  partError,
   readVersion,
   setActiveVersion,
   type Template,
@@ -31,8 +27,6 @@ import type { OperationContext, OperationHandlers } from '../aws/operation.ts';
 
 export const templates = {
   CreateEmailTemplate: async ({ TemplateName, EmailTemplateRequest: request }, ctx) => {
-    checkTemplateName(TemplateName);
-    checkEmailContent(request);
     return { CreateTemplateMessageBody: await create(ctx, 'EMAIL', TemplateName, request) };
   },
 
@@ -41,16 +35,13 @@ export const templates = {
     return { EmailTemplateResponse: response };
   },
 
-  UpdateEmailTemplate: async (input, ctx) => {
-    checkEmailContent(input.EmailTemplateRequest);
-    return { MessageBody: await change(ctx, 'EMAIL', input, input.EmailTemplateRequest) };
-  },
+  UpdateEmailTemplate: async (input, ctx) => ({
+    MessageBody: await change(ctx, 'EMAIL', input, input.EmailTemplateRequest),
+  }),
 
   DeleteEmailTemplate: async (input, ctx) => ({ MessageBody: await remove(ctx, 'EMAIL', input) }),
 
   CreateSmsTemplate: async ({ TemplateName, SMSTemplateRequest: request }, ctx) => {
-    checkTemplateName(TemplateName);
-    checkSmsContent(request);
     return { CreateTemplateMessageBody: await create(ctx, 'SMS', TemplateName, request) };
   },
 
@@ -59,10 +50,9 @@ export const templates = {
     return { SMSTemplateResponse: response };
   },
 
-  UpdateSmsTemplate: async (input, ctx) => {
-    checkSmsContent(input.SMSTemplateRequest);
-    return { MessageBody: await change(ctx, 'SMS', input, input.SMSTemplateRequest) };
-  },
+  UpdateSmsTemplate: async (input, ctx) => ({
+    MessageBody: await change(ctx, 'SMS', input, input.SMSTemplateRequest),
+  }),
 
   DeleteSmsTemplate: async (input, ctx) => ({ MessageBody: await remove(ctx, 'SMS', input) }),
 
@@ -119,6 +109,8 @@ export const templates = {
 } satisfies OperationHandlers;
 
 type Request = EmailTemplateRequest & SMSTemplateRequest;
+/** The kinds that are built. */
+type Kind = 'EMAIL' | 'SMS';
 
 /** In paths the kind stands in lower case (`/templates/x/email/versions`), in queries in upper case; both are taken. */
 function readType(path: string, text: string): TemplateType {
@@ -135,14 +127,9 @@ function withoutTags({ tags: _tags, ...content }: Request): TemplateContent {
   return content;
 }
 
-async function requireCompiles(ctx: OperationContext, content: TemplateContent): Promise<void> {
-  const error = await ctx.services.renderer.check(compiledParts(content));
-  if (error) throw partError(error);
-}
-
-async function create(ctx: OperationContext, type: TemplateType, name: string, request: Request) {
+async function create(ctx: OperationContext, type: Kind, name: string, request: Request) {
   const content = withoutTags(request);
-  await requireCompiles(ctx, content);
+  await checkTemplateContent(ctx.services.renderer, type, content);
   const Arn = templateArn(ctx, type, name);
   await ctx.database.transaction(async (tx) => {
     await createTemplate(tx, type, name, content);
@@ -160,13 +147,13 @@ interface ChangeInput {
 /** Tags in an update are ignored, as Pinpoint does since 2023: they belong to the template, not to a version. */
 async function change(
   ctx: OperationContext,
-  type: TemplateType,
+  type: Kind,
   { TemplateName, Version, CreateNewVersion }: ChangeInput,
   request: Request,
 ) {
   const content = withoutTags(request);
   const version = readVersion('version', Version);
-  await requireCompiles(ctx, content);
+  await checkTemplateContent(ctx.services.renderer, type, content);
   const written = await ctx.database.transaction((tx) =>
     updateTemplate(tx, type, TemplateName, content, { version, createNewVersion: CreateNewVersion }),
   );
