@@ -23,8 +23,9 @@ export interface RendererOptions {
   threads?: number;
   /** Heap of a thread. */
   memoryMb?: number;
-  /** One message; a thread that gets stuck for longer is ended. */
+  /** Processor time for one message; a thread that gets stuck for longer is ended. */
   timeMs?: number;
+  /** Processor time for reading one template. */
   compileTimeMs?: number;
   /** Characters of one message. */
   maxChars?: number;

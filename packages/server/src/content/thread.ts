@@ -16,9 +16,9 @@ export class ThreadLost extends Error {
 export interface ThreadOptions {
   limits: RenderLimits;
   memoryMb: number;
-  /** For one message. */
+  /** Processor time for one message. */
   timeMs: number;
-  /** For reading one template. */
+  /** Processor time for reading one template. */
   compileTimeMs: number;
   /** For the thread to come up. */
   startTimeMs: number;
@@ -26,6 +26,9 @@ export interface ThreadOptions {
 
 // From the sources the thread runs as TypeScript; in a published package both are JavaScript.
 const script = new URL(`./render-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+
+/** Looks (one each `timeMs`) after which a message is given up that used up no time at all. */
+const maxLooks = 30;
 
 interface Pending {
   resolve(reply: ThreadReply): void;
@@ -66,7 +69,10 @@ export class RenderThread {
       this.failure = error.message;
     });
     this.worker.on('exit', () => this.end(this.failure || 'the render thread ended'));
-    this.started = this.wait(options.startTimeMs, 'the render thread did not start');
+    const { startTimeMs } = options;
+    this.started = this.wait(() =>
+      setTimeout(() => this.kill('the render thread did not start'), startTimeMs),
+    );
     // Requests wait for it; nobody may be there yet when it fails.
     this.started.catch(() => {});
   }
@@ -84,7 +90,7 @@ export class RenderThread {
     Atomics.store(this.position, 0, 0);
     const isRender = request.type === 'render' || request.type === 'preview';
     const timeMs = isRender ? this.options.timeMs : this.options.compileTimeMs;
-    const reply = this.wait(timeMs, `took longer than ${timeMs} ms`);
+    const reply = this.wait((isOpen) => this.watchProgress(timeMs, isOpen));
     this.worker.postMessage(request);
     return reply;
   }
@@ -106,23 +112,51 @@ export class RenderThread {
     await this.worker.terminate();
   }
 
-  private wait(timeMs: number, reason: string): Promise<ThreadReply> {
+  /** Waits for the next reply; `watch` makes what ends the thread when none comes. */
+  private wait(watch: (isOpen: () => boolean) => NodeJS.Timeout): Promise<ThreadReply> {
     if (this.lost) return Promise.reject(new ThreadLost(this.failure || 'the render thread ended', 0));
     this.worker.ref();
-    let seen = -1;
     return new Promise((resolve, reject) => {
-      // Two looks in a row at the same message: it has had its whole time at least.
-      const watchdog = setInterval(() => {
-        const index = Atomics.load(this.position, 0);
-        if (index !== seen) {
-          seen = index;
-          return;
-        }
-        this.end(reason);
-        void this.worker.terminate();
-      }, timeMs);
-      this.pending = { resolve, reject, watchdog };
+      const pending: Pending = { resolve, reject, watchdog: watch(() => this.pending === pending) };
+      this.pending = pending;
     });
+  }
+
+  /**
+   * Ends the thread when it has spent `timeMs` of processor time on one message. Not of the clock's: on a busy machine
+   * a thread that waits for its turn is not stuck. Only one that does nothing at all is ended by the clock.
+   */
+  private watchProgress(timeMs: number, isOpen: () => boolean): NodeJS.Timeout {
+    let seen = -1;
+    let looks = 0;
+    let spentBefore: number | undefined;
+    return setInterval(async () => {
+      const index = Atomics.load(this.position, 0);
+      if (index !== seen) {
+        seen = index;
+        looks = 0;
+        spentBefore = undefined;
+      }
+      looks += 1;
+      if (looks > maxLooks) return this.kill(`took longer than ${timeMs} ms`);
+      const spent = await this.processorMs();
+      if (spent === undefined || !isOpen() || Atomics.load(this.position, 0) !== index) return;
+      spentBefore ??= spent;
+      if (spent - spentBefore >= timeMs) this.kill(`took longer than ${timeMs} ms`);
+    }, timeMs);
+  }
+
+  /** Undefined when it cannot be read, as while the thread is ending; then only the clock's limit counts. */
+  private async processorMs(): Promise<number | undefined> {
+    return this.worker.cpuUsage().then(
+      ({ user, system }) => (user + system) / 1_000,
+      () => undefined,
+    );
+  }
+
+  private kill(reason: string): void {
+    this.end(reason);
+    void this.worker.terminate();
   }
 
   private settle(): Pending | undefined {
