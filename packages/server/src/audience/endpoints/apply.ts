@@ -120,7 +120,7 @@ class Work {
     }
     if (row.userId !== userId) this.#moveToUser(row, userId);
     if (changed || !existing) this.#changedEndpoints.add(row.id);
-    if (userId !== null) this.#mergeUser(userId, change);
+    if (userId !== null && (change.userId || change.userAttributes)) this.#mergeUser(userId, change);
     const key = activeKey(row);
     if (key !== keyBefore) this.#takeAddress(row, keyBefore, key);
     this.#accepted.add(row.id);

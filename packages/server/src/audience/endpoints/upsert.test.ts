@@ -154,6 +154,8 @@ test('a row is not rewritten when nothing changed', async () => {
   expect(await rowVersion(app, 'a')).toBe(version);
   expect((await get(app, 'a'))?.EffectiveDate).toBe(new Date(start).toISOString());
   expect(await put(app, [{ ...item, Metrics: { m: 2 } }])).toMatchObject({ updated: 1 });
+  expect(await put(app, [{ Id: 'a', Metrics: { m: 3 } }])).toMatchObject({ updated: 1, restarted: false });
+  expect((await get(app, 'a'))?.User?.UserAttributes).toMatchObject({ y: ['1'] });
   expect(await rowVersion(app, 'a')).not.toBe(version);
 });
 
