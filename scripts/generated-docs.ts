@@ -12,6 +12,6 @@ export async function generatedDocs(): Promise<Map<URL, string>> {
   return new Map([
     [new URL('docs/settings.md', root), settingsReference()],
     [new URL('docs/operations.md', root), operationsReference()],
-    [readme, text.replace(/<!-- operations -->[^]*<!-- \/operations -->/, () => table)],
+    [readme, text.replace(/<!-- operations -->[\s\S]*<!-- \/operations -->/, () => table)],
   ]);
 }
