@@ -36,7 +36,7 @@ export async function startProduct(env: Record<string, string> = {}): Promise<Te
     POSTRIDER_HOST: '127.0.0.1',
     POSTRIDER_PORT: '0',
     POSTRIDER_DATA_DIR: dataDir,
-    POSTRIDER_LOG_LEVEL: env.POSTRIDER_LOG_LEVEL ?? 'fatal',
+    POSTRIDER_LOG_LEVEL: process.env.POSTRIDER_LOG_LEVEL ?? 'fatal',
     POSTRIDER_ALLOW_PRIVATE_HOSTS: 'on',
     POSTRIDER_RETRY_FIRST_DELAY_MS: '1000',
     ...env,

@@ -40,5 +40,5 @@ export async function testServices(database: Database, log: Log = silentLog): Pr
     await registration.stop();
     await rm(folder, { recursive: true, force: true });
   });
-  return { ...sending, erasers, taggable };
+  return { ...sending, erasers, taggable, endpointsPerUser: 15, enqueue: async () => undefined };
 }
