@@ -118,7 +118,7 @@ test('trimming leaves the newest of each application, clearing leaves nothing of
   const ofA = Array.from({ length: 12 }, () => message('a', 'x@example.org'));
   const ofB = Array.from({ length: 3 }, () => message('b', 'x@example.org'));
   await storeInInbox(database, [...ofA, ...ofB]);
-  expect(await trimInbox(database, 5)).toBe(7);
+  expect(await trimInbox(database, { keep: 5 })).toBe(7);
   const left = await listInbox(database, { applicationId: 'a' });
   expect(left.messages.map(({ messageId }) => messageId)).toEqual(
     ofA
@@ -126,7 +126,17 @@ test('trimming leaves the newest of each application, clearing leaves nothing of
       .map(({ id }) => id)
       .reverse(),
   );
-  expect(await trimInbox(database, 5)).toBe(0);
+  expect(await trimInbox(database, { keep: 5 })).toBe(0);
   expect(await clearInbox(database, 'a')).toBe(5);
   expect((await listInbox(database, {})).messages).toHaveLength(3);
+});
+
+test('trimming by age deletes what is older than the days, and nothing else', async () => {
+  await clearInbox(database, undefined);
+  await storeInInbox(database, [message('a', 'x@example.org'), message('b', 'x@example.org')]);
+  const in3Days = { now: () => Date.now() + 3 * 86_400_000 };
+  expect(await trimInbox(database, { days: 0 }, in3Days)).toBe(0);
+  expect(await trimInbox(database, { days: 4 }, in3Days)).toBe(0);
+  expect(await trimInbox(database, { days: 2 }, in3Days)).toBe(2);
+  expect((await listInbox(database, {})).messages).toEqual([]);
 });

@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from '../platform/clock.ts';
 import type { Queryable } from '../platform/database.ts';
 import { uuidv7 } from '../platform/ids.ts';
 import {
@@ -124,19 +125,38 @@ export function clearInbox(db: Queryable, applicationId: string | undefined): Pr
   return inBatches(db, () => deleteInboxMessages(applicationId, deleteBatch));
 }
 
+export interface InboxLimits {
+  /** Messages of each application; `inboxKeep` when absent. */
+  keep?: number;
+  /** POSTRIDER_RETENTION_DAYS; 0 or absent is for ever. */
+  days?: number;
+}
+
 /**
- * The job that bounds the inbox: leaves each application its newest `keep` messages. Returns how many were deleted.
+ * The job that bounds the inbox: leaves each application its newest messages. Returns how many were deleted.
  */
-export async function trimInbox(db: Queryable, keep: number = inboxKeep): Promise<number> {
+export async function trimInbox(
+  db: Queryable,
+  limits: InboxLimits = {},
+  clock: Clock = systemClock,
+): Promise<number> {
+  const { keep = inboxKeep, days = 0 } = limits;
+  const oldest = days > 0 ? firstIdAt(clock.now() - days * 86_400_000) : undefined;
   const { rows } = await db.query<{ application_id: string }>(selectInboxApplications);
   let deleted = 0;
   for (const { application_id: applicationId } of rows) {
-    const limit = await db.query<{ id: string }>(selectInboxLimit(applicationId, keep));
-    const id = limit.rows[0]?.id;
-    if (id !== undefined)
-      deleted += await inBatches(db, () => deleteInboxUpTo(applicationId, id, deleteBatch));
+    const surplus = await db.query<{ id: string }>(selectInboxLimit(applicationId, keep));
+    for (const id of [surplus.rows[0]?.id, oldest])
+      if (id !== undefined)
+        deleted += await inBatches(db, () => deleteInboxUpTo(applicationId, id, deleteBatch));
   }
   return deleted;
+}
+
+/** Below every UUIDv7 of this millisecond and above all of those before. */
+function firstIdAt(at: number): string {
+  const hex = Math.max(0, at).toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }
 
 /** Repeats a statement that deletes a batch until nothing is left, so that no transaction is long. */

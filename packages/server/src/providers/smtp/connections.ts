@@ -15,7 +15,7 @@ export interface ConnectionsOptions {
   /** An unused connection is closed after this. */
   idleTimeoutMs: number;
   /** @throws SessionError */
-  open(): Promise<SmtpSession>;
+  open(signal: AbortSignal): Promise<SmtpSession>;
 }
 
 interface Waiting {
@@ -57,6 +57,8 @@ export class Connections {
   #pauseUntil = 0;
   #pauseMs = firstPauseMs;
   #closed = false;
+  /** Nobody waits for a connection any more. */
+  readonly #stop = new AbortController();
   #drained: (() => void) | undefined;
 
   constructor(options: ConnectionsOptions) {
@@ -91,6 +93,7 @@ export class Connections {
       this.#drained = resolve;
       this.#checkDrained();
     });
+    this.#stop.abort();
     const connections = [...this.#open];
     for (const { timer } of this.#idle.splice(0)) clearTimeout(timer);
     await Promise.all([...connections.map((connection) => this.#retire(connection)), ...this.#retiring]);
@@ -128,7 +131,7 @@ export class Connections {
     this.#opening += 1;
     let session: SmtpSession;
     try {
-      session = await this.#options.open();
+      session = await this.#options.open(this.#stop.signal);
     } catch (error) {
       this.#opening -= 1;
       this.#openFailed(error);

@@ -128,6 +128,8 @@ const fields: readonly SettingField[] = [
   },
 ];
 
+const checkTimeoutMs = 60_000;
+
 /** E-mail through any SMTP server. */
 export const smtp: Provider = { name: 'smtp', channels: ['EMAIL'], fields, open };
 
@@ -164,7 +166,7 @@ function open(
     max,
     maxMessages: settings.maxMessages,
     idleTimeoutMs: settings.idleTimeoutMs ?? 20_000,
-    open: () => openSession(sessionOptions),
+    open: (signal) => openSession(sessionOptions, signal),
   });
   return {
     // A message goes with the next free connection whatever call it came in, so one call needs to hold no more than one.
@@ -172,7 +174,7 @@ function open(
     send: (messages, signal) =>
       Promise.all(messages.map((message) => sendOne(connections, message, settings.returnPath, signal))),
     async check() {
-      const session = await openSession(sessionOptions);
+      const session = await openSession(sessionOptions, AbortSignal.timeout(checkTimeoutMs));
       await session.quit();
     },
     close: () => connections.close(),

@@ -144,30 +144,34 @@ describe('encryption', () => {
     expect(server.secure).toEqual([]);
   });
 
-  test('a certificate of a trusted authority is accepted for its host only', async () => {
-    const before = tls.getCACertificates('default');
-    tls.setDefaultCACertificates([...before, certificate]);
-    closers.push(async () => tls.setDefaultCACertificates(before));
-    const starttls = await serve();
-    const implicit = await serve({ secure: true });
-    expect((await send({ port: starttls.port, tls: 'starttls' })).outcome).toBe('accepted');
-    expect((await send({ port: starttls.port, tls: 'starttls', host: 'localhost' })).outcome).toBe(
-      'accepted',
-    );
-    expect((await send({ port: implicit.port, tls: 'implicit', host: 'localhost' })).outcome).toBe(
-      'accepted',
-    );
-    // Every address of 127.0.0.0/8 is this machine, but the certificate names one of them.
-    for (const settings of [
-      { port: starttls.port, tls: 'starttls', host: '127.0.0.2' },
-      { port: implicit.port, tls: 'implicit', host: '127.0.0.2' },
-    ]) {
-      const server = await serve({ secure: settings.tls === 'implicit' });
-      const result = await sendFrom(server, settings);
-      expect(result).toMatchObject({ outcome: 'deferred', accountUnusable: true });
-      expect(result.response).toMatch(/127\.0\.0\.2|altnames/i);
-    }
-  });
+  // Only Linux answers on all of 127.0.0.0/8.
+  test.skipIf(process.platform !== 'linux')(
+    'a certificate of a trusted authority is accepted for its host only',
+    async () => {
+      const before = tls.getCACertificates('default');
+      tls.setDefaultCACertificates([...before, certificate]);
+      closers.push(async () => tls.setDefaultCACertificates(before));
+      const starttls = await serve();
+      const implicit = await serve({ secure: true });
+      expect((await send({ port: starttls.port, tls: 'starttls' })).outcome).toBe('accepted');
+      expect((await send({ port: starttls.port, tls: 'starttls', host: 'localhost' })).outcome).toBe(
+        'accepted',
+      );
+      expect((await send({ port: implicit.port, tls: 'implicit', host: 'localhost' })).outcome).toBe(
+        'accepted',
+      );
+      // Every address of 127.0.0.0/8 is this machine, but the certificate names one of them.
+      for (const settings of [
+        { port: starttls.port, tls: 'starttls', host: '127.0.0.2' },
+        { port: implicit.port, tls: 'implicit', host: '127.0.0.2' },
+      ]) {
+        const server = await serve({ secure: settings.tls === 'implicit' });
+        const result = await sendFrom(server, settings);
+        expect(result).toMatchObject({ outcome: 'deferred', accountUnusable: true });
+        expect(result.response).toMatch(/127\.0\.0\.2|altnames/i);
+      }
+    },
+  );
 
   test('STARTTLS that breaks in the handshake does not fall back to plain text', async () => {
     const scripted = await startScriptedServer((event) => (event === 'STARTTLS' ? '220 go' : undefined), {

@@ -15,7 +15,10 @@ export interface SmtpSession {
   readonly usable: boolean;
   /** Called once when the connection ends for whatever reason. */
   onEnd: (() => void) | undefined;
-  /** Ends a message whose content is not under way yet, as lost; otherwise the message runs to its end. */
+  /**
+   * Ends a message whose content is not under way yet, as lost. One whose content is gets a few more seconds for its
+   * verdict: without it, it would be in doubt.
+   */
   abandon(): void;
   /** Says QUIT; resolves when the connection is closed. */
   quit(): Promise<void>;
@@ -60,13 +63,15 @@ export class SessionError extends Error {
 
 const maxResponseBytes = 64 * 1024;
 const closeTimeoutMs = 2000;
+/** For the verdict on a content that is under way when the sender has to stop. */
+const lastWaitMs = 5000;
 
 /**
  * Connects, secures the connection and logs in.
- * @throws SessionError
+ * @throws SessionError also when `signal` aborts
  */
-export async function openSession(options: SessionOptions): Promise<SmtpSession> {
-  const socket = await openSocket(options);
+export async function openSession(options: SessionOptions, signal: AbortSignal): Promise<SmtpSession> {
+  const socket = await openSocket(options, signal);
   const connection = new SMTPConnection({
     connection: socket,
     host: options.host,
@@ -86,7 +91,7 @@ export async function openSession(options: SessionOptions): Promise<SmtpSession>
     logger: false,
   });
   try {
-    await setUp(connection, options);
+    await setUp(connection, options, signal);
   } catch (error) {
     connection.close();
     throw asSessionError(error as ClientError, options);
@@ -102,13 +107,14 @@ type ClientError = Error & {
   command?: string;
 };
 
-async function openSocket(options: SessionOptions): Promise<Socket> {
+async function openSocket(options: SessionOptions, signal: AbortSignal): Promise<Socket> {
   try {
     return await connectTcp({
       host: options.host,
       port: options.port,
       allowPrivateHosts: options.allowPrivateHosts,
       timeoutMs: options.connectTimeoutMs,
+      signal,
       tls: options.tls === 'implicit' ? { rejectUnauthorized: options.verifyCertificate } : undefined,
     });
   } catch (error) {
@@ -117,18 +123,21 @@ async function openSocket(options: SessionOptions): Promise<Socket> {
 }
 
 /** Greeting, EHLO, STARTTLS and login, within one time limit over all of them: a server may trickle for ever. */
-function setUp(connection: SMTPConnection, options: SessionOptions): Promise<void> {
+function setUp(connection: SMTPConnection, options: SessionOptions, signal: AbortSignal): Promise<void> {
   const limitMs = options.greetingTimeoutMs + 2 * options.replyTimeoutMs;
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new Error('The server did not finish its greeting and login')),
       limitMs,
     );
+    const onAbort = () => done(new Error('Stopped'));
     const done = (error?: Error | null) => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
       if (error) reject(error);
       else resolve();
     };
+    signal.addEventListener('abort', onAbort);
     connection.on('error', done);
     connection.once('end', () => done(new Error('The server closed the connection')));
     connection.connect((error) => {
@@ -223,7 +232,12 @@ class ClientSession implements SmtpSession {
   }
 
   abandon(): void {
-    if (this.#phase !== 'envelope') return;
+    if (this.#phase === 'idle') return;
+    if (this.#phase !== 'envelope') {
+      clearTimeout(this.#deadline);
+      this.#deadline = setTimeout(() => this.#expire(), Math.min(lastWaitMs, this.#replyTimeoutMs));
+      return;
+    }
     this.#finish(this.#lost('The message was taken back before its content was sent'));
     this.#close();
   }
@@ -314,7 +328,7 @@ class ClientSession implements SmtpSession {
 
   #expire(): void {
     this.#finish({
-      ...this.#lost(`The server did not answer within ${this.#replyTimeoutMs} ms`),
+      ...this.#lost('The server did not answer in time'),
       stale: false,
     });
     this.#close();

@@ -402,6 +402,33 @@ describe('connections', () => {
   });
 });
 
+describe('stopping', () => {
+  test('an abort waits only a moment for a verdict that does not come', async () => {
+    const server = await serve((event) => (event === 'content' ? { do: 'hang' } : undefined));
+    const session = openTo(server, { replyTimeoutMs: 600_000 });
+    const abort = new AbortController();
+    const sending = session.send([mail(), mail()], abort.signal);
+    await expect.poll(() => server.lines.some(({ line }) => line === 'DATA')).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    abort.abort();
+    expect((await sending).map(({ outcome }) => outcome)).toEqual(['unknown', 'deferred']);
+    await session.close();
+    await expect.poll(() => server.open()).toBe(0);
+  });
+
+  test('an abort and a close do not wait for a server that does not greet', async () => {
+    const server = await serve((event) => (event === 'connect' ? { do: 'hang' } : undefined));
+    const session = openTo(server, { replyTimeoutMs: 600_000, greetingTimeoutMs: 600_000 });
+    const abort = new AbortController();
+    const sending = session.send([mail()], abort.signal);
+    await expect.poll(() => server.open()).toBe(1);
+    abort.abort();
+    expect(await sending).toMatchObject([{ outcome: 'deferred', code: 0 }]);
+    await session.close();
+    await expect.poll(() => server.open()).toBe(0);
+  });
+});
+
 describe('what the server sees', () => {
   test('the envelope, the EHLO name and the return path', async () => {
     const server = await serve(() => undefined);
