@@ -1,11 +1,60 @@
+import { eraseDeletedApplications } from './accounts/index.ts';
+import { runWaitingImports, sweepDeletedSegments } from './audience/index.ts';
+import { expireIdempotencyKeys } from './edge/index.ts';
 import { dropOldPartitions, ensurePartitions } from './events/index.ts';
+import { deleteOldRates, trimInbox } from './messaging/index.ts';
 import { defineJobs, type JobDefinition } from './platform/jobs.ts';
 import type { ProcessContext } from './roles/process.ts';
+import { erasers } from './roles/rooms.ts';
 
 /** Every background job, and when those that run by themselves do (UTC). */
 export function jobList(context: ProcessContext): JobDefinition[] {
-  const { config, database, clock } = context;
+  const { config, database, clock, objects } = context;
+  const { endpointsPerUser } = config;
   return defineJobs([
+    {
+      name: 'run-imports',
+      description: 'Works off import jobs: those that were just created, and those whose worker has gone.',
+      cron: '* * * * *',
+      atStart: true,
+      run: (_, { log, signal }) =>
+        runWaitingImports({ database, objects, log, clock, endpointsPerUser }, signal),
+    },
+    {
+      name: 'erase-deleted-applications',
+      description: 'Erases what is left of deleted applications, when the process ended during the deletion.',
+      cron: '20 * * * *',
+      atStart: true,
+      async run(_, { log }) {
+        await eraseDeletedApplications({ database, erasers, log });
+      },
+    },
+    {
+      name: 'sweep-deleted-segments',
+      description: 'Removes the members of deleted segments.',
+      cron: '25 * * * *',
+      async run() {
+        await sweepDeletedSegments(database);
+      },
+    },
+    {
+      name: 'trim-inbox',
+      description: 'Leaves each application the newest 10,000 messages of its inbox.',
+      cron: '*/10 * * * *',
+      async run() {
+        await trimInbox(database);
+      },
+    },
+    {
+      name: 'forget-small-things',
+      description:
+        'Deletes answers that were kept for repeated requests, after a day, and rates that nobody uses.',
+      cron: '17 * * * *',
+      async run() {
+        await expireIdempotencyKeys(database);
+        await deleteOldRates(database);
+      },
+    },
     {
       name: 'make-partitions',
       description: 'Makes the partitions of the coming days of the log and the messages.',

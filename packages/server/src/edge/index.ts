@@ -1,3 +1,4 @@
+export { expireIdempotencyKeys } from './api/idempotency.ts';
 export { type Api, createApi } from './api/server.ts';
 export { createWireEngine, type Services, type WireEngine } from './aws/index.ts';
 export { operations } from './pinpoint/operations.ts';

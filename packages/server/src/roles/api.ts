@@ -1,6 +1,7 @@
 import { authorize } from '../accounts/index.ts';
 import { createApi, createWireEngine, operations, type Services } from '../edge/index.ts';
 import { ensurePartitions } from '../events/index.ts';
+import { enqueue } from '../platform/jobs.ts';
 import { registerWorker } from '../platform/workers.ts';
 import { type RequestHandler, startHttpServer } from './http-server.ts';
 import type { ProcessContext, Role } from './process.ts';
@@ -18,7 +19,13 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
   const registration = await registerWorker({ database, log, clock, role: 'api' });
   const sending = createSending(context, registration.id, { renderThreads: 1 });
   const { accessKeys, tokens } = createCredentials(context);
-  const services: Services = { ...sending, erasers, taggable };
+  const services: Services = {
+    ...sending,
+    erasers,
+    taggable,
+    endpointsPerUser: config.endpointsPerUser,
+    enqueue: (job, payload) => enqueue(database, job, payload),
+  };
   const engine = createWireEngine({
     handlers: operations,
     findAccessKey: (id) => accessKeys.find(id),

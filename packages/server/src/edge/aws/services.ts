@@ -21,4 +21,8 @@ export interface Services {
   taggable: { [Kind in ArnResource['kind']]?: ResourceCheck };
   /** Checks templates before they are stored. */
   renderer: Pick<Renderer, 'check'>;
+  /** POSTRIDER_ENDPOINTS_PER_USER. */
+  endpointsPerUser: number;
+  /** Adds a background job; after the commit of what it works on. */
+  enqueue(job: string, payload: Record<string, unknown>): Promise<void>;
 }

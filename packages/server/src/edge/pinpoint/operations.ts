@@ -2,6 +2,8 @@ import type { OperationHandlers } from '../aws/operation.ts';
 import { apps } from './apps.ts';
 import { campaigns } from './campaigns.ts';
 import { channels } from './channels.ts';
+import { endpoints } from './endpoints.ts';
+import { jobs } from './jobs.ts';
 import { messages } from './messages.ts';
 import { segments } from './segments.ts';
 import { settings } from './settings.ts';
@@ -13,6 +15,8 @@ export const operations: OperationHandlers = {
   ...apps,
   ...campaigns,
   ...channels,
+  ...endpoints,
+  ...jobs,
   ...messages,
   ...segments,
   ...settings,

@@ -1,0 +1,93 @@
+import { applicationExists } from '../../accounts/index.ts';
+import {
+  type AttributeType,
+  deleteEndpoint,
+  deleteUserEndpoints,
+  type EndpointItem,
+  getEndpoint,
+  getUserEndpoints,
+  removeAttributes,
+  toEndpointResponse,
+  upsertEndpoints,
+} from '../../audience/index.ts';
+import { badMember, notFound } from '../../platform/errors.ts';
+import type { OperationContext, OperationHandlers } from '../aws/index.ts';
+
+/** Endpoints of one batch (reference 2.1). */
+const maxBatch = 100;
+const maxIdLength = 2_000;
+
+/** Endpoints, users and attributes: reference section 2. What is answered was written before. */
+export const endpoints = {
+  async UpdateEndpoint({ ApplicationId, EndpointId, EndpointRequest }, ctx) {
+    await upsert(ctx, ApplicationId, [{ ...EndpointRequest, Id: EndpointId }], () => '$');
+    return { MessageBody: { Message: 'Accepted', RequestID: ctx.requestId } };
+  },
+
+  async UpdateEndpointsBatch({ ApplicationId, EndpointBatchRequest: { Item } }, ctx) {
+    if (Item.length > maxBatch) throw badMember('$.Item', `expected at most ${maxBatch} endpoints`);
+    await upsert(ctx, ApplicationId, Item);
+    return { MessageBody: { Message: 'Accepted', RequestID: ctx.requestId } };
+  },
+
+  async GetEndpoint({ ApplicationId, EndpointId }, ctx) {
+    const endpoint = await getEndpoint(ctx.database, ApplicationId, EndpointId);
+    if (!endpoint) throw notFound('Endpoint', EndpointId);
+    return { EndpointResponse: toEndpointResponse(ApplicationId, endpoint) };
+  },
+
+  async DeleteEndpoint({ ApplicationId, EndpointId }, ctx) {
+    const endpoint = await deleteEndpoint(ctx.database, ApplicationId, EndpointId);
+    if (!endpoint) throw notFound('Endpoint', EndpointId);
+    return { EndpointResponse: toEndpointResponse(ApplicationId, endpoint) };
+  },
+
+  async GetUserEndpoints({ ApplicationId, UserId }, ctx) {
+    const found = await getUserEndpoints(ctx.database, ApplicationId, UserId);
+    if (found.length === 0) throw notFound('User', UserId);
+    return {
+      EndpointsResponse: { Item: found.map((endpoint) => toEndpointResponse(ApplicationId, endpoint)) },
+    };
+  },
+
+  async DeleteUserEndpoints({ ApplicationId, UserId }, ctx) {
+    const deleted = await deleteUserEndpoints(ctx.database, ApplicationId, UserId);
+    if (deleted.length === 0) throw notFound('User', UserId);
+    return {
+      EndpointsResponse: { Item: deleted.map((endpoint) => toEndpointResponse(ApplicationId, endpoint)) },
+    };
+  },
+
+  async RemoveAttributes({ ApplicationId, AttributeType, UpdateAttributesRequest: { Blacklist = [] } }, ctx) {
+    await requireApplication(ctx, ApplicationId);
+    const Attributes = await removeAttributes(
+      ctx.database,
+      ApplicationId,
+      AttributeType as AttributeType,
+      Blacklist,
+    );
+    return { AttributesResource: { ApplicationId, AttributeType, Attributes } };
+  },
+} satisfies OperationHandlers;
+
+async function upsert(
+  ctx: OperationContext,
+  applicationId: string,
+  items: EndpointItem[],
+  pathOf?: (index: number) => string,
+): Promise<void> {
+  await requireApplication(ctx, applicationId);
+  for (const { Id } of items) {
+    if (Id !== undefined && (Id.length === 0 || Id.length > maxIdLength)) {
+      throw badMember('EndpointId', `expected 1 to ${maxIdLength} characters`);
+    }
+  }
+  const { endpointsPerUser } = ctx.services;
+  // Pinpoint counts an update as a sign of life of the endpoint.
+  const options = { now: ctx.clock.now(), endpointsPerUser, activity: 'now' as const };
+  await ctx.database.transaction((tx) => upsertEndpoints(tx, applicationId, items, options, pathOf));
+}
+
+async function requireApplication(ctx: OperationContext, id: string): Promise<void> {
+  if (!(await applicationExists(ctx.database, id))) throw notFound('Application', id);
+}
