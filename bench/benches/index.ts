@@ -1,6 +1,21 @@
 import type { Bench } from '../bench.ts';
+import { campaignSms } from './campaign-sms.ts';
+import { campaignSmtp } from './campaign-smtp.ts';
+import { audienceImport } from './import.ts';
+import { lanes } from './lanes.ts';
 import { logAppend } from './log-append.ts';
 import { logRead } from './log-read.ts';
+import { segmentCount } from './segment-count.ts';
+import { start } from './start.ts';
 
 /** In the order in which they run. */
-export const benches: readonly Bench[] = [logAppend, logRead];
+export const benches: readonly Bench[] = [
+  audienceImport,
+  segmentCount,
+  campaignSmtp,
+  campaignSms,
+  lanes,
+  logAppend,
+  logRead,
+  start,
+];
