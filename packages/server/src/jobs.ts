@@ -1,5 +1,5 @@
 import { eraseDeletedApplications } from './accounts/index.ts';
-import { runWaitingImports, sweepDeletedSegments } from './audience/index.ts';
+import { runWaitingExports, runWaitingImports, sweepDeletedSegments } from './audience/index.ts';
 import { expireIdempotencyKeys } from './edge/index.ts';
 import { dropOldPartitions, ensurePartitions } from './events/index.ts';
 import { deleteOldRates, trimInbox } from './messaging/index.ts';
@@ -19,6 +19,13 @@ export function jobList(context: ProcessContext): JobDefinition[] {
       atStart: true,
       run: (_, { log, signal }) =>
         runWaitingImports({ database, objects, log, clock, endpointsPerUser }, signal),
+    },
+    {
+      name: 'run-exports',
+      description: 'Works off export jobs: those that were just created, and those whose worker has gone.',
+      cron: '* * * * *',
+      atStart: true,
+      run: (_, { log, signal }) => runWaitingExports({ database, objects, log }, signal),
     },
     {
       name: 'erase-deleted-applications',

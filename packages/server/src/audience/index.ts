@@ -19,6 +19,8 @@ export {
 export { type Recipient, shownUserId, toEndpointResponse } from './endpoints/row.ts';
 export { type UpsertOptions, type UpsertResult, upsertEndpoints } from './endpoints/upsert.ts';
 export { eraseAudience } from './erase.ts';
+export { createExportJob, type ExportJob, getExportJob, listExportJobs } from './exports/job.ts';
+export { runWaitingExports } from './exports/run.ts';
 export { createImportJob, getImportJob, type ImportJob, listImportJobs } from './imports/job.ts';
 export { runWaitingImports } from './imports/run.ts';
 export { type CompiledSegment, type CompileOptions, compileSegment } from './segments/compile.ts';

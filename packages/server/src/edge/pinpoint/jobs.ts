@@ -1,57 +1,133 @@
-import type { ImportJobResponse } from '@aws-sdk/client-pinpoint';
+import type { ExportJobResponse, ImportJobResponse } from '@aws-sdk/client-pinpoint';
 import { authorizeBucket, getApplication } from '../../accounts/index.ts';
-import { createImportJob, getImportJob, type ImportJob, listImportJobs } from '../../audience/index.ts';
+import {
+  createExportJob,
+  createImportJob,
+  type ExportJob,
+  getExportJob,
+  getImportJob,
+  getSegment,
+  type ImportJob,
+  listExportJobs,
+  listImportJobs,
+} from '../../audience/index.ts';
 import { isoTime } from '../../platform/clock.ts';
 import { parseS3Url } from '../../platform/objects.ts';
 import { decodeToken, type OperationContext, type OperationHandlers, page, pageLimit } from '../aws/index.ts';
 
-/** Import jobs: reference sections 2.5 and 2.7. */
+/** Import and export jobs: reference sections 2.5 to 2.7. */
 export const jobs = {
   async CreateImportJob({ ApplicationId, ImportJobRequest: request }, ctx) {
     await getApplication(ctx.database, ApplicationId);
-    const url = parseS3Url(request.S3Url);
-    if (url) authorizeBucket(ctx.principal, url.bucket);
+    checkBucket(ctx, request.S3Url);
     const job = await createImportJob(ctx.database, ApplicationId, request, ctx.clock.now());
     // Only wakes: when this is lost, a regular look finds the job.
     await ctx.services.enqueue('run-imports', {});
-    return { ImportJobResponse: toResponse(ApplicationId, job) };
+    return { ImportJobResponse: toImportResponse(ApplicationId, job) };
   },
 
   async GetImportJob({ ApplicationId, JobId }, ctx) {
-    return {
-      ImportJobResponse: toResponse(ApplicationId, await getImportJob(ctx.database, ApplicationId, JobId)),
-    };
+    const job = await getImportJob(ctx.database, ApplicationId, JobId);
+    return { ImportJobResponse: toImportResponse(ApplicationId, job) };
   },
 
-  async GetImportJobs({ ApplicationId, PageSize, Token }, ctx) {
+  async GetImportJobs({ ApplicationId, ...paging }, ctx) {
     await getApplication(ctx.database, ApplicationId);
-    return { ImportJobsResponse: await importPage(ctx, ApplicationId, { PageSize, Token }) };
+    return { ImportJobsResponse: await importPage(ctx, ApplicationId, paging) };
+  },
+
+  /** The imports that made the segment or added to it. */
+  async GetSegmentImportJobs({ ApplicationId, SegmentId, ...paging }, ctx) {
+    await getSegment(ctx.database, ApplicationId, SegmentId);
+    return { ImportJobsResponse: await importPage(ctx, ApplicationId, paging, SegmentId) };
+  },
+
+  async CreateExportJob({ ApplicationId, ExportJobRequest: request }, ctx) {
+    await getApplication(ctx.database, ApplicationId);
+    checkBucket(ctx, request.S3UrlPrefix);
+    const job = await createExportJob(ctx.database, ApplicationId, request, ctx.clock.now());
+    await ctx.services.enqueue('run-exports', {});
+    return { ExportJobResponse: toExportResponse(ApplicationId, job) };
+  },
+
+  async GetExportJob({ ApplicationId, JobId }, ctx) {
+    const job = await getExportJob(ctx.database, ApplicationId, JobId);
+    return { ExportJobResponse: toExportResponse(ApplicationId, job) };
+  },
+
+  async GetExportJobs({ ApplicationId, ...paging }, ctx) {
+    await getApplication(ctx.database, ApplicationId);
+    return { ExportJobsResponse: await exportPage(ctx, ApplicationId, paging) };
+  },
+
+  async GetSegmentExportJobs({ ApplicationId, SegmentId, ...paging }, ctx) {
+    await getSegment(ctx.database, ApplicationId, SegmentId);
+    return { ExportJobsResponse: await exportPage(ctx, ApplicationId, paging, SegmentId) };
   },
 } satisfies OperationHandlers;
 
-/** A page of imports, newest first; with `segmentId` those that made or added to that segment. */
-export async function importPage(
-  { database }: OperationContext,
-  applicationId: string,
-  { PageSize, Token, segmentId }: { PageSize?: string; Token?: string; segmentId?: string },
-) {
-  const limit = pageLimit(PageSize);
-  const position = Token === undefined ? undefined : decodeToken(Token, [0, '']);
-  const after = position && { createdAt: position[0], id: position[1] };
-  const found = await listImportJobs(database, applicationId, { segmentId, after, limit: limit + 1 });
-  const { items, nextToken } = page(found, limit, ({ createdAt, id }) => [createdAt, id]);
-  return { Item: items.map((job) => toResponse(applicationId, job)), NextToken: nextToken };
+/** May the caller read and write there? An address that is none is refused with its form, by the room. */
+function checkBucket(ctx: OperationContext, url: string): void {
+  const parsed = parseS3Url(url);
+  if (parsed) authorizeBucket(ctx.principal, parsed.bucket);
 }
 
-function toResponse(applicationId: string, job: ImportJob): ImportJobResponse {
+interface Paging {
+  PageSize?: string;
+  Token?: string;
+}
+
+/** Newest first. */
+async function importPage(
+  { database }: OperationContext,
+  applicationId: string,
+  paging: Paging,
+  segmentId?: string,
+) {
+  const limit = pageLimit(paging.PageSize);
+  const options = { segmentId, after: afterOf(paging), limit: limit + 1 };
+  const found = await listImportJobs(database, applicationId, options);
+  const { items, nextToken } = page(found, limit, ({ createdAt, id }) => [createdAt, id]);
+  return { Item: items.map((job) => toImportResponse(applicationId, job)), NextToken: nextToken };
+}
+
+async function exportPage(
+  { database }: OperationContext,
+  applicationId: string,
+  paging: Paging,
+  segmentId?: string,
+) {
+  const limit = pageLimit(paging.PageSize);
+  const options = { segmentId, after: afterOf(paging), limit: limit + 1 };
+  const found = await listExportJobs(database, applicationId, options);
+  const { items, nextToken } = page(found, limit, ({ createdAt, id }) => [createdAt, id]);
+  return { Item: items.map((job) => toExportResponse(applicationId, job)), NextToken: nextToken };
+}
+
+function afterOf({ Token }: Paging): { createdAt: number; id: string } | undefined {
+  if (Token === undefined) return undefined;
+  const [createdAt, id] = decodeToken(Token, [0, '']);
+  return { createdAt, id };
+}
+
+function toImportResponse(applicationId: string, job: ImportJob): ImportJobResponse {
+  // The segment exists once the job is done; until then its id would lead nowhere.
+  const segment =
+    job.segmentId !== null && job.status === 'COMPLETED' ? { SegmentId: job.segmentId } : undefined;
+  return { ...common(applicationId, job), Type: 'IMPORT', Definition: { ...job.definition, ...segment } };
+}
+
+function toExportResponse(applicationId: string, job: ExportJob): ExportJobResponse {
+  return { ...common(applicationId, job), Type: 'EXPORT', Definition: job.definition };
+}
+
+function common(applicationId: string, job: Omit<ImportJob, 'definition' | 'warnings' | 'errorFile'>) {
   return {
     ApplicationId: applicationId,
     Id: job.id,
-    Type: 'IMPORT',
     JobStatus: job.status,
     CreationDate: isoTime(job.createdAt),
     CompletionDate: job.completedAt === null ? undefined : isoTime(job.completedAt),
-    Definition: job.definition,
     TotalPieces: job.totalPieces,
     CompletedPieces: job.completedPieces,
     FailedPieces: job.failedPieces,
