@@ -15,8 +15,9 @@ export async function removeDemo(env: NodeJS.ProcessEnv): Promise<void> {
     );
     for (const { id } of rows) await deleteApplication(database, id);
     await eraseDeletedApplications({ database, erasers, log });
-    if (await templateExists(database, 'EMAIL', demoTemplate))
-      await deleteTemplate(database, 'EMAIL', demoTemplate);
+    if (await templateExists(database, 'EMAIL', demoTemplate)) {
+      await database.transaction((tx) => deleteTemplate(tx, 'EMAIL', demoTemplate));
+    }
     await rm(join(config.dataDir, 'objects', demoBucket), { recursive: true, force: true });
     console.log(rows.length > 0 ? 'The demo is removed.' : 'There is no demo here.');
   });
