@@ -9,7 +9,8 @@ import { freePort } from './ports.ts';
 import { processTree } from './processes.ts';
 
 const program = fileURLToPath(new URL('../../packages/server/src/main.ts', import.meta.url));
-const credentials = { accessKeyId: 'BENCHACCESSKEY', secretAccessKey: 'bench-secret-access-key' };
+/** The first access key of every server of a bench. */
+export const benchKey = { id: 'BENCHACCESSKEY', secret: 'bench-secret-access-key' };
 const startLimitMs = 60_000;
 
 /** The real program: every role, on a database of the bench. */
@@ -43,8 +44,8 @@ export async function startServer(options: {
       POSTRIDER_DATA_DIR: dataDir,
       POSTRIDER_DATABASE_URL: options.databaseUrl,
       POSTRIDER_MASTER_KEY: randomBytes(32).toString('hex'),
-      POSTRIDER_ACCESS_KEY_ID: credentials.accessKeyId,
-      POSTRIDER_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      POSTRIDER_ACCESS_KEY_ID: benchKey.id,
+      POSTRIDER_SECRET_ACCESS_KEY: benchKey.secret,
       POSTRIDER_LOG_LEVEL: 'warn',
       POSTRIDER_ALLOW_PRIVATE_HOSTS: 'on',
       POSTRIDER_DEMO: 'off',
@@ -68,11 +69,11 @@ export async function startServer(options: {
   const client = new PinpointClient({
     endpoint: url,
     region: 'us-east-1',
-    credentials,
+    credentials: { accessKeyId: benchKey.id, secretAccessKey: benchKey.secret },
     maxAttempts: 1,
     requestHandler: { httpAgent: { keepAlive: true, maxSockets: 100 } },
   });
-  const authorization = `Basic ${Buffer.from(`${credentials.accessKeyId}:${credentials.secretAccessKey}`).toString('base64')}`;
+  const authorization = `Basic ${Buffer.from(`${benchKey.id}:${benchKey.secret}`).toString('base64')}`;
   return {
     url,
     client,

@@ -61,6 +61,9 @@ export function hasFacts(batchId: string, day: string): Sql {
   return sql`select exists (select from events where day = ${day} and batch_id = ${batchId}) as found`;
 }
 
+/** Looked at before the lock, so that an idle log writes nothing. */
+export const selectIsUnnumbered = 'select exists (select from event_batches_unnumbered) as found';
+
 /** Locks the head for a round of numbering; no row when another numberer is at it. */
 export const lockHead = `select position,
     set_config('statement_timeout', '30s', true),

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../platform/database.ts';
 import type { Log } from '../platform/log.ts';
-import { lockHead, numberBatches } from './batches.sql.ts';
+import { lockHead, numberBatches, selectIsUnnumbered } from './batches.sql.ts';
 import { createPoller, type PollMs } from './poller.ts';
 
 /** Batches numbered in one transaction, so that no round holds the head for long. */
@@ -34,6 +34,8 @@ export function createNumberer(options: NumbererOptions): Numberer {
   const { database, log, onNumbered } = options;
 
   async function round(): Promise<number | 'locked'> {
+    const waiting = await database.query<{ found: boolean }>(selectIsUnnumbered);
+    if (!waiting.rows[0]!.found) return 0;
     return await database.transaction(async (tx) => {
       const head = await tx.query<{ position: number }>(lockHead);
       const row = head.rows[0];

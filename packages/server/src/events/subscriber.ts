@@ -6,7 +6,7 @@ import type { StoredFact } from './fact.ts';
 import { parkSlice, retryParkedFacts } from './parked.ts';
 import { createPoller, type PollMs, type RoundResult } from './poller.ts';
 import { type Cursor, lockCursorOf, readSlice, type Slice } from './slice.ts';
-import { allowScans, insertSubscriber, moveCursor, selectCursor } from './subscribers.sql.ts';
+import { allowScans, insertSubscriber, moveCursor, selectCursor, selectIsBehind } from './subscribers.sql.ts';
 
 /** Does something with facts in `tx`, together with which the cursor moves: so each effect happens once. */
 export type FactHandler = (tx: Transaction, facts: StoredFact[]) => Promise<void>;
@@ -76,6 +76,8 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
       await database.query(insertSubscriber(name));
       registered = true;
     }
+    const behind = await database.query<{ found: boolean }>(selectIsBehind(name));
+    if (!behind.rows[0]!.found) return 'none';
     const read: { slice?: Slice } = {};
     try {
       const result = await database.transaction(async (tx): Promise<RoundResult> => {

@@ -8,6 +8,13 @@ export function insertSubscriber(name: string): Sql {
     on conflict do nothing`;
 }
 
+/** Looked at before the lock, so that an idle subscriber writes nothing. */
+export function selectIsBehind(name: string): Sql {
+  return sql`select exists (
+    select from log_subscribers s join event_batches b on b.position > s.position where s.name = ${name}
+  ) as found`;
+}
+
 /**
  * Locks the cursor for a transaction; no row when another process works. The bounds end a transaction whose process
  * hangs, so that another one can go on. Sequential scans are off until `allowScans`: a young partition has no statistics,
