@@ -193,8 +193,13 @@ create table export_jobs (
   definition jsonb not null,
   status text not null,
   segment_id text collate "C",
-  -- Where a resumed run starts: after this endpoint, with the next piece.
-  last_endpoint_id text collate "C" not null default '',
+  -- The version that is exported, also when the segment changes while the job runs.
+  segment_version int,
+  -- Endpoints when the job began; null before.
+  total bigint,
+  -- The last endpoint id of every piece but the last one. A resumed run goes on with piece completed_pieces + 1, and
+  -- since the ranges stay, whoever writes a piece writes the same one.
+  bounds text[],
   total_pieces int not null default 0,
   completed_pieces int not null default 0,
   failed_pieces int not null default 0,

@@ -153,7 +153,7 @@ test('a pause throws the piece away; the next run goes on with it', async () => 
   const stopping = {
     ...objects,
     put: async (...put: Parameters<typeof objects.put>) => {
-      if (put[1].endsWith('2.gz')) pause.abort();
+      if (put[1].endsWith('2.json.gz')) pause.abort();
       return objects.put(...put);
     },
   };
