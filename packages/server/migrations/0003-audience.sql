@@ -25,6 +25,9 @@ create index on endpoints (application_id, address) where address is not null;
 create index on endpoints using gin (attributes jsonb_path_ops);
 create index on endpoints (application_id, segment_id) where segment_id is not null;
 
+-- Without it PostgreSQL takes a country to be rare, and joins row by row where it should not.
+create statistics endpoints_country on (location ->> 'Country') from endpoints;
+
 create table users (
   application_id text collate "C" not null,
   id text collate "C" not null,
@@ -135,6 +138,21 @@ begin
     $body$
   $function$, '{' || shapes || '}', valid);
 end $migration$;
+
+-- Is one of several values an instant in the range? A function, and not a subquery in the statement, because a
+-- correlated subquery keeps PostgreSQL from counting in parallel. Bounds of null are open.
+create function any_instant(attribute_values jsonb, earliest bigint, latest bigint) returns boolean
+language plpgsql stable parallel safe as $$
+declare
+  value text;
+  at bigint;
+begin
+  for value in select jsonb_array_elements_text(attribute_values) loop
+    at := instant_ms(value);
+    if at >= coalesce(earliest, at) and at <= coalesce(latest, at) then return true; end if;
+  end loop;
+  return false;
+end $$;
 
 -- Great-circle distance in kilometres (haversine on the mean radius).
 create function great_circle_km(latitude1 float8, longitude1 float8, latitude2 float8, longitude2 float8)

@@ -2,7 +2,7 @@ import sql, { type Sql } from 'sql-template-tag';
 import { systemClock } from '../../platform/clock.ts';
 import type { Queryable } from '../../platform/database.ts';
 import type { Condition, DimensionSet, Group, Join } from './criteria.ts';
-import { all, any, type Expression, everything, not, render } from './expression.ts';
+import { all, any, type Expression, everything, given, not, render } from './expression.ts';
 import {
   conditionExpression,
   fromEndpoints,
@@ -157,8 +157,10 @@ function dimensionsNode(set: DimensionSet, compiler: Compiler): PredicateNode {
 /** Joins sets of endpoints: without any, and as what NONE leaves over, it is the whole application. */
 function joinWithin(join: Join, parts: PredicateNode[], compiler: Compiler): Expression {
   if (parts.length === 0) return compiler.registered;
-  const expression = combine(join, parts);
-  return join === 'NONE' ? all([compiler.registered, expression]) : expression;
+  if (join !== 'NONE') return combine(join, parts);
+  // What is asked of registered endpoints only becomes an anti-join on an import's members.
+  const union = given(registered, combine('ANY', parts));
+  return all([compiler.registered, not(union)]);
 }
 
 function combine(join: Join, parts: PredicateNode[]): Expression {

@@ -41,11 +41,21 @@ function combine(kind: 'all' | 'any', of: Expression[]): Expression {
   for (const expression of of) {
     if (expression.kind === 'constant') {
       if (expression.value !== neutral) return expression;
-    } else if (expression.kind === kind) kept.push(...expression.of);
-    else kept.push(expression);
+      continue;
+    }
+    const parts = expression.kind === kind ? expression.of : [expression];
+    kept.push(...parts.filter((part) => !kept.includes(part)));
   }
   if (kept.length === 0) return { kind: 'constant', value: neutral };
   return kept.length === 1 ? kept[0]! : { kind, of: kept };
+}
+
+/** The expression where `known` is true anyway. */
+export function given(known: Expression, expression: Expression): Expression {
+  if (expression === known) return everything;
+  if (expression.kind === 'all') return all(expression.of.map((part) => given(known, part)));
+  if (expression.kind === 'any') return any(expression.of.map((part) => given(known, part)));
+  return expression;
 }
 
 /**

@@ -120,9 +120,7 @@ function attribute(condition: Extract<Condition, { kind: 'attribute' }>): Expres
       // In a jsonpath the flag "q" makes a pattern a plain string; an absent name matches nothing.
       return leaf(sql`${attributes} @? ${substringPath(name, values)}::jsonpath`, { nullable: true });
     default:
-      return leaf(
-        sql`exists (select from jsonb_array_elements_text(${attributes} -> ${name}::text) as v(value) where ${instantRange(operator, values)})`,
-      );
+      return instant(sql`(${attributes} -> ${name}::text)`, operator, values);
   }
 }
 
@@ -137,27 +135,31 @@ function substringPath(name: string, values: string[]): string {
 }
 
 /**
- * `v.value` is an instant in the range. The text itself bounds the instant to within a day (offsets), and comparing
- * text is much cheaper than reading it, so that comes first.
+ * One of the values is an instant in the range. Most attributes have one value, which is then looked at in place: its
+ * text bounds the instant to within a day (offsets), and comparing text is much cheaper than reading it.
  */
-function instantRange(operator: 'BEFORE' | 'AFTER' | 'ON' | 'BETWEEN', values: string[]): Sql {
+function instant(list: Sql, operator: 'BEFORE' | 'AFTER' | 'ON' | 'BETWEEN', values: string[]): Expression {
   const [first, second] = values.map((value) => parseInstant(value)!);
   const day = Math.floor(first! / dayMs) * dayMs;
-  const range = {
-    BEFORE: [undefined, first! - 1],
-    AFTER: [first! + 1, undefined],
+  const [from, to] = {
+    BEFORE: [null, first! - 1],
+    AFTER: [first! + 1, null],
     ON: [day, day + dayMs - 1],
-    BETWEEN: [first, second],
-  }[operator];
-  const [from, to] = range;
+    BETWEEN: [first!, second!],
+  }[operator] as [number | null, number | null];
+  const value = sql`(${list} ->> 0)`;
   const parts: Sql[] = [];
-  const fromText = from === undefined ? undefined : dayText(from - dayMs);
-  const toText = to === undefined ? undefined : dayText(to + 2 * dayMs);
-  if (fromText) parts.push(sql`v.value >= ${fromText} collate "C"`);
-  if (toText) parts.push(sql`v.value < ${toText} collate "C"`);
-  if (from !== undefined) parts.push(sql`instant_ms(v.value) >= ${from}::bigint`);
-  if (to !== undefined) parts.push(sql`instant_ms(v.value) <= ${to}::bigint`);
-  return join(parts, ' and ');
+  const fromText = from === null ? undefined : dayText(from - dayMs);
+  const toText = to === null ? undefined : dayText(to + 2 * dayMs);
+  if (fromText) parts.push(sql`${value} >= ${fromText} collate "C"`);
+  if (toText) parts.push(sql`${value} < ${toText} collate "C"`);
+  if (from !== null) parts.push(sql`instant_ms(${value}) >= ${from}::bigint`);
+  if (to !== null) parts.push(sql`instant_ms(${value}) <= ${to}::bigint`);
+  return leaf(
+    sql`case when jsonb_array_length(${list}) = 1 then ${join(parts, ' and ')}
+      when jsonb_array_length(${list}) > 1 then any_instant(${list}, ${from}::bigint, ${to}::bigint) end`,
+    { nullable: true },
+  );
 }
 
 /** The day as text, where it has four digits of a year and so compares as it sorts. */
