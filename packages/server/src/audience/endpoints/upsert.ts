@@ -230,11 +230,11 @@ class Batch {
     const wanted = new Set(known.keys());
     for (const twin of active) wanted.add(twin.id);
     for (const id of this.#overfull(userEndpoints, needs)) wanted.add(id);
-    const endpoints =
-      wanted.size === 0 ? known : await lockEndpoints(this.#tx, this.#applicationId, [...wanted]);
-
-    const needsNow = this.#needs(endpoints);
-    if (!covers(needs, needsNow)) return undefined;
+    let endpoints = known;
+    if (wanted.size > 0) {
+      endpoints = await lockEndpoints(this.#tx, this.#applicationId, [...wanted]);
+      if (!covers(needs, this.#needs(endpoints))) return undefined;
+    }
     const applied = applyChanges(this.#changes, { endpoints, users, userEndpoints, active }, this.#options);
     // What is refused to a new endpoint may be right for one that exists.
     if (guessing && applied.refusals.length > 0) return undefined;
