@@ -37,6 +37,8 @@ export interface CompiledSegment {
   from: Sql;
   where: Sql;
   tree: PredicateNode;
+  /** Imported segments in it, whose own members (never registered) it can have. */
+  importedIds: string[];
 }
 
 export interface CompileOptions {
@@ -66,19 +68,21 @@ export function compileResolved(
   root: ResolvedSegment,
   options: CompileOptions = {},
 ): CompiledSegment {
+  const importedIds = [...new Set(listImported(root))];
+  const onlyRegistered = importedIds.length === 0;
   const compiler: Compiler = {
     joins: noJoins(),
     now: options.now ?? systemClock.now(),
     // Without imported segments only registered endpoints can be members, which is then said once, at the top.
-    registered: hasImported(root) ? registered : everything,
+    registered: onlyRegistered ? everything : registered,
   };
   const node = segmentNode(root, '$', compiler);
-  const tree: PredicateNode = hasImported(root)
-    ? node
-    : { ...node, expression: all([registered, node.expression]) };
+  const tree: PredicateNode = onlyRegistered
+    ? { ...node, expression: all([registered, node.expression]) }
+    : node;
   const from = fromEndpoints(compiler.joins);
   const where = sql`e.application_id = ${applicationId} and ${render(tree.expression)}`;
-  return { members: sql`select e.id from ${from} where ${where}`, from, where, tree };
+  return { members: sql`select e.id from ${from} where ${where}`, from, where, tree, importedIds };
 }
 
 interface Compiler {
@@ -88,10 +92,10 @@ interface Compiler {
   registered: Expression;
 }
 
-function hasImported(segment: ResolvedSegment): boolean {
+function listImported(segment: ResolvedSegment): string[] {
   const { basis } = segment;
-  if (basis.kind === 'imported') return true;
-  return basis.kind === 'groups' && basis.groups.some(({ sources }) => sources.some(hasImported));
+  if (basis.kind === 'imported') return [segment.id!];
+  return basis.kind === 'groups' ? basis.groups.flatMap(({ sources }) => sources.flatMap(listImported)) : [];
 }
 
 function segmentNode(segment: ResolvedSegment, path: string, compiler: Compiler): PredicateNode {

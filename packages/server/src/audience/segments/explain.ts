@@ -1,9 +1,10 @@
 import sql, { join as list } from 'sql-template-tag';
 import type { Queryable } from '../../platform/database.ts';
 import { badMember, notFound } from '../../platform/errors.ts';
-import { type CompileOptions, compileSegment, type PredicateNode } from './compile.ts';
+import { type CompiledSegment, type CompileOptions, compileSegment, type PredicateNode } from './compile.ts';
 import type { Condition, Join } from './criteria.ts';
 import { isTrue } from './expression.ts';
+import { storedIds } from './membership.ts';
 import type { SegmentTarget } from './resolve.ts';
 import { sentence } from './sentence.ts';
 
@@ -41,7 +42,8 @@ export interface SeenEndpoint {
 const mostExplained = 1_000;
 
 /**
- * Why this endpoint is in the segment or not.
+ * Why this endpoint is in the segment or not. Of a registered endpoint and an import's own member with the same id,
+ * the one that is in it.
  * @throws CallerError not_found when there is no such segment or endpoint
  */
 export async function explainSegment(
@@ -51,14 +53,21 @@ export async function explainSegment(
   endpointId: string,
   options?: CompileOptions,
 ): Promise<Explanation> {
-  const explanations = await explainEndpoints(db, applicationId, target, [endpointId], options);
-  const explanation = explanations.get(endpointId);
+  const compiled = await compileSegment(db, applicationId, target, options);
+  const found = await explainCompiled(
+    db,
+    applicationId,
+    compiled,
+    storedIds(endpointId, compiled.importedIds),
+  );
+  const explanations = [...found.values()];
+  const explanation = explanations.find(({ matches }) => matches) ?? found.get(endpointId) ?? explanations[0];
   if (!explanation) throw notFound('Endpoint', endpointId);
   return explanation;
 }
 
 /**
- * The same for up to 1000 endpoints in one statement; those that do not exist are missing. The verdicts are the very
+ * The same for up to 1000 endpoints in one statement, by the ids of their rows; those that do not exist are missing. The verdicts are the very
  * expressions that decide membership, each selected, so an explanation cannot disagree with it.
  */
 export async function explainEndpoints(
@@ -69,7 +78,16 @@ export async function explainEndpoints(
   options?: CompileOptions,
 ): Promise<Map<string, Explanation>> {
   if (endpointIds.length > mostExplained) throw badMember('endpointIds', `expected at most ${mostExplained}`);
-  const { from, tree } = await compileSegment(db, applicationId, target, options);
+  const compiled = await compileSegment(db, applicationId, target, options);
+  return explainCompiled(db, applicationId, compiled, endpointIds);
+}
+
+async function explainCompiled(
+  db: Queryable,
+  applicationId: string,
+  { from, tree }: CompiledSegment,
+  endpointIds: readonly string[],
+): Promise<Map<string, Explanation>> {
   const nodes = flatten(tree);
   const verdicts = list(
     nodes.map((node) => isTrue(node.expression)),

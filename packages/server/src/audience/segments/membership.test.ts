@@ -206,4 +206,13 @@ test('an endpoint that only an import knows is explained as such', async () => {
     SegmentGroups: { Groups: [{ SourceSegments: [{ Id: everybody }], SourceType: 'NONE' }] },
   });
   expect(await explained(none)).toMatchObject({ matches: false });
+  // Callers know it by the id that their file gave it.
+  expect(await explainSegment(database, app, { segmentId: id }, 'x', { now })).toMatchObject({
+    matches: true,
+  });
+  expect(await isMember(database, app, id, { endpointId: 'x' }, { now })).toBe(true);
+  expect(await isMember(database, app, everybody, { endpointId: 'x' }, { now })).toBe(false);
+  await expect(explainSegment(database, app, { segmentId: everybody }, 'x')).rejects.toThrow(
+    'Endpoint x not found',
+  );
 });

@@ -1,6 +1,7 @@
 import sql, { type Sql } from 'sql-template-tag';
 import type { Queryable } from '../../platform/database.ts';
 import { badMember } from '../../platform/errors.ts';
+import { memberKey } from '../endpoints/row.ts';
 import { type CompiledSegment, type CompileOptions, compileResolved, compileSegment } from './compile.ts';
 import { type Resolution, resolveSegment, type SegmentTarget } from './resolve.ts';
 import { selectStates } from './segment.sql.ts';
@@ -76,7 +77,8 @@ function resolutionsIn(db: Queryable): Map<string, Resolution> {
 }
 
 /**
- * Is this endpoint, or any endpoint of this user, in the segment's latest version? One statement on the ids'
+ * Is this endpoint, or any endpoint of this user, in the segment's latest version? The ids are those that callers
+ * know, also for members that were imported without being registered. One statement on the ids'
  * index, however large the segment is.
  * @throws CallerError not_found when there is no such segment
  */
@@ -98,10 +100,8 @@ export async function isMember(
   const resolution = await resolveSegment(db, applicationId, { segmentId });
   if (resolutions.size >= mostResolutions) resolutions.delete(resolutions.keys().next().value!);
   resolutions.set(key, resolution);
-  const { where, from } = compileResolved(applicationId, resolution.root, options);
-  const { rows } = await db.query<{ member: boolean }>(
-    sql`select exists (select from ${from} where ${restriction(who)} and ${where}) as member`,
-  );
+  const compiled = compileResolved(applicationId, resolution.root, options);
+  const { rows } = await db.query<{ member: boolean }>(sql`select ${isOneOf(compiled, who)} as member`);
   return rows[0]!.member;
 }
 
@@ -113,9 +113,9 @@ async function ask(
   who: { endpointId: string } | { userId: string },
   options?: CompileOptions,
 ): Promise<boolean | undefined> {
-  const { where, from } = compileResolved(applicationId, root, options);
+  const compiled = compileResolved(applicationId, root, options);
   const { rows } = await db.query<{ member: boolean; states: Record<string, string> }>(
-    sql`select exists (select from ${from} where ${restriction(who)} and ${where}) as member,
+    sql`select ${isOneOf(compiled, who)} as member,
       (${selectStates(applicationId, [...states.keys()])}) as states`,
   );
   const now = new Map(Object.entries(rows[0]!.states));
@@ -123,6 +123,15 @@ async function ask(
   return same ? rows[0]!.member : undefined;
 }
 
-function restriction(who: { endpointId: string } | { userId: string }): Sql {
-  return 'endpointId' in who ? sql`e.id = ${who.endpointId}` : sql`e.user_id = ${who.userId}`;
+function isOneOf(
+  { from, where, importedIds }: CompiledSegment,
+  who: { endpointId: string } | { userId: string },
+): Sql {
+  const [column, id] = 'endpointId' in who ? [sql`e.id`, who.endpointId] : [sql`e.user_id`, who.userId];
+  return sql`exists (select from ${from} where ${column} = any(${storedIds(id, importedIds)}::text[]) and ${where})`;
+}
+
+/** Under which ids somebody may be stored whom callers call `id`: as registered, or as an import's own member. */
+export function storedIds(id: string, importedIds: readonly string[]): string[] {
+  return [id, ...importedIds.map((segmentId) => memberKey(segmentId, id))];
 }
