@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Bench } from '../bench.ts';
+import { endWithUs } from '../support/children.ts';
 import { rounded } from '../support/figures.ts';
 import { freePort } from '../support/ports.ts';
 import { processTree, residentMb } from '../support/processes.ts';
@@ -31,6 +32,7 @@ export const start: Bench = {
       detached: true,
       env: { ...process.env, POSTRIDER_PORT: String(port), POSTRIDER_DEMO: 'off' },
     });
+    endWithUs(child);
     let output = '';
     const keep = (chunk: Buffer) => {
       output = (output + chunk.toString()).slice(-4_000);

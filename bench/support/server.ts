@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { PinpointClient } from '@aws-sdk/client-pinpoint';
+import { endWithUs } from './children.ts';
 import { freePort } from './ports.ts';
 import { processTree } from './processes.ts';
 
@@ -52,6 +53,7 @@ export async function startServer(options: {
       ...options.env,
     },
   });
+  endWithUs(child);
   let output = '';
   const keep = (chunk: Buffer) => {
     output = (output + chunk.toString()).slice(-4_000);

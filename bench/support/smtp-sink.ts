@@ -5,6 +5,7 @@ import { open } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { endWithUs } from './children.ts';
 import { freePort } from './ports.ts';
 
 const program = '/usr/sbin/smtp-sink';
@@ -31,6 +32,7 @@ export async function startSmtpSink(directory: string): Promise<SmtpSink> {
   // Into a file and not a pipe: a reader would be woken for each message, and its pauses would hold up the sink.
   const output = await open(join(directory, `smtp-sink-${port}`), 'w+');
   const child = spawn(program, args, { stdio: ['ignore', output.fd, output.fd] });
+  endWithUs(child);
   const ended = once(child, 'exit');
   const tail = async () => {
     const { size } = await output.stat();
