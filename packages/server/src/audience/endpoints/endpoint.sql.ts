@@ -1,4 +1,3 @@
-import sql, { raw, type Sql } from 'sql-template-tag';
 import type { Queryable, Transaction } from '../../platform/database.ts';
 import { copyEndpoints, copyUsers } from './copy.ts';
 import { type NameMap, nameMap } from './item.ts';
@@ -237,19 +236,5 @@ export async function selectRecipientsWhere(
       order by e.id limit ${limit}`,
     [applicationId, ...values],
   );
-  return rows.map(ownRecipient);
-}
-
-/** Some of what a compiled segment (`from`, `where`) selects, in the order of the ids, after one of them. */
-export async function selectSegmentRecipients(
-  db: Queryable,
-  source: { from: Sql; where: Sql },
-  after: string,
-  limit: number,
-): Promise<Recipient[]> {
-  const { rows } = await db.query<Recipient>(sql`select ${raw(columns)}, coalesce((
-      select owner.attributes from users owner
-      where owner.application_id = e.application_id and owner.id = e.user_id), '{}') as "userAttributes"
-    from ${source.from} where ${source.where} and e.id > ${after} order by e.id limit ${limit}`);
   return rows.map(ownRecipient);
 }

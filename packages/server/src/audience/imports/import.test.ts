@@ -30,6 +30,7 @@ async function importFiles(
   app: string,
   files: Record<string, string | Buffer>,
   definition: Partial<ImportDefinition> = {},
+  chunkRows = 7,
 ) {
   const prefix = hexId();
   for (const [name, content] of Object.entries(files)) await store(`${prefix}/${name}`, content);
@@ -39,7 +40,7 @@ async function importFiles(
     { Format: 'CSV', S3Url: `s3://bucket/${prefix}/`, RoleArn: 'r', RegisterEndpoints: true, ...definition },
     Date.now(),
   );
-  await runImportJob(dependencies, app, job.id, never);
+  await runImportJob({ ...dependencies, chunkRows }, app, job.id, never);
   return getImportJob(database, app, job.id);
 }
 
@@ -328,6 +329,7 @@ test('a truncated gz: what came before is imported and counted, the job fails an
       'b.csv': 'ChannelType,Address,Id\nSMS,+1,fine\n',
     },
     { DefineSegment: true },
+    100,
   );
   expect(job).toMatchObject({ status: 'FAILED', totalPieces: 2, completedPieces: 1, failedPieces: 1 });
   expect(job.error).toMatch(/a\.csv\.gz: the gzip data is cut off or damaged/);
@@ -346,9 +348,14 @@ test('nothing there, nothing in it, nothing known, lines without end', async () 
   const foreign = await importFiles(app, { 'a.csv': 'name;mail\nJo;jo@example.com\n' });
   expect(foreign.status).toBe('FAILED');
   expect(foreign.error).toMatch(/a\.csv: the first line names no column of an endpoint .*name;mail/);
-  const long = await importFiles(app, {
-    'a.csv': `ChannelType,Address,Id\nSMS,${'x'.repeat(3_000_000)},a\nSMS,+1,b\nSMS,"+2\n${'SMS,+3,c\n'.repeat(20_000)}SMS,+4,d\n`,
-  });
+  const long = await importFiles(
+    app,
+    {
+      'a.csv': `ChannelType,Address,Id\nSMS,${'x'.repeat(3_000_000)},a\nSMS,+1,b\nSMS,"+2\n${'SMS,+3,c\n'.repeat(20_000)}SMS,+4,d\n`,
+    },
+    {},
+    1000,
+  );
   expect(long).toMatchObject({ status: 'COMPLETED', processed: 20_004, failures: 2 });
   expect(long.firstFailures.map((text) => text.replace(/^.*, line/, 'line'))).toEqual([
     'line 2: is longer than 1048576 characters',
@@ -382,7 +389,7 @@ test('the signal pauses a job between chunks; the next run finishes it; two runs
 test('a file that changes while its import pauses fails it', async () => {
   const app = hexId();
   const content = `ChannelType,Address,Id\n${Array.from({ length: 2000 }, (_, i) => `SMS,+${i},e${i}`).join('\n')}\n`;
-  await store(`${app}/a.csv`, content.repeat(20));
+  await store(`${app}/a.csv`, content.repeat(5));
   const request = { Format: 'CSV' as const, S3Url: `s3://bucket/${app}/a.csv`, RoleArn: 'r' };
   const { id } = await createImportJob(database, app, request, Date.now());
   const pause = new AbortController();
