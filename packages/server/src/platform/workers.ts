@@ -21,6 +21,8 @@ interface RegistrationOptions {
   log: Log;
   clock: Clock;
   role: string;
+  /** A UUID that nobody else uses; made when absent. */
+  id?: string;
   /** For tests. */
   heartbeatMs?: number;
   deadAfterMs?: number;
@@ -34,7 +36,7 @@ export async function registerWorker(options: RegistrationOptions): Promise<Work
   const { database, log, clock, role } = options;
   const interval = options.heartbeatMs ?? heartbeatMs;
   const deadAfter = options.deadAfterMs ?? deadAfterMs;
-  const id = uuidv7(clock.now());
+  const id = options.id ?? uuidv7(clock.now());
   await beat(database, id, role);
   let beating: Promise<void> = Promise.resolve();
   let lastBeat = clock.now();
@@ -65,8 +67,7 @@ export async function registerWorker(options: RegistrationOptions): Promise<Work
     async stop() {
       clearInterval(timer);
       await beating;
-      await database.query('select graphile_worker.force_unlock_workers($1)', [[id]]);
-      await database.query('delete from workers where id = $1', [id]);
+      await forgetWorkers(database, [id]);
     },
   };
 }
@@ -107,6 +108,12 @@ export async function releaseDeadWorkers(
       await tx.query('select graphile_worker.force_unlock_workers($1)', [rows.map((row) => row.owner)]);
     return { workers: dead.rowCount ?? 0, jobs: rows.reduce((sum, row) => sum + row.jobs, 0) };
   });
+}
+
+/** These workers ended for certain: what they held is free at once, without waiting for their heartbeats to grow old. */
+export async function forgetWorkers(database: Database, ids: readonly string[]): Promise<void> {
+  await database.query('select graphile_worker.force_unlock_workers($1)', [ids]);
+  await database.query('delete from workers where id = any($1)', [ids]);
 }
 
 /** Nothing else can be running on this database (it is embedded and was just started): every worker is forgotten. */

@@ -20,6 +20,8 @@ export interface ProcessContext {
   secrets: Secrets;
   objects: ObjectStore;
   metrics: Metrics;
+  /** Under which a role registers as a worker, when its supervisor has chosen it. */
+  workerId?: string;
 }
 
 /** A running role. */

@@ -2,6 +2,7 @@ import { flushCompileCache } from 'node:module';
 import { type Config, readConfig } from '../platform/config.ts';
 import { untilReachable } from '../platform/database.ts';
 import { parseMasterKey } from '../platform/secrets.ts';
+import { forgetWorkers } from '../platform/workers.ts';
 import { prepareDatabase } from './prepare.ts';
 import { openProcess, type ProcessContext, type Role, type RoleName } from './process.ts';
 
@@ -9,6 +10,12 @@ import { openProcess, type ProcessContext, type Role, type RoleName } from './pr
 export type RoleMessage = { type: 'ready'; port: number };
 /** From the supervisor to a role. */
 export type SupervisorMessage = { type: 'drain' } | { type: 'peers'; ports: number[] };
+
+/**
+ * What a supervisor tells a role by its environment: the id under which it registers as a worker, and the ids of those
+ * of its predecessors that ended without saying good-bye.
+ */
+export const workerVariables = { id: 'POSTRIDER_WORKER_ID', ended: 'POSTRIDER_ENDED_WORKERS' } as const;
 
 /** How long a role may take to finish what it had begun. */
 export const drainLimitMs = 30_000;
@@ -20,7 +27,10 @@ export const drainLimitMs = 30_000;
 export async function runRole(name: RoleName, env: NodeJS.ProcessEnv): Promise<void> {
   const supervised = process.send !== undefined;
   const config = readConfig(env);
-  const context = openProcess(name, config, requireShared(config, name));
+  const context: ProcessContext = {
+    ...openProcess(name, config, requireShared(config, name)),
+    workerId: supervised ? env[workerVariables.id] : undefined,
+  };
   const { log } = context;
   const die = (error: unknown, message: string) => {
     log.fatal({ err: error }, message);
@@ -45,6 +55,8 @@ export async function runRole(name: RoleName, env: NodeJS.ProcessEnv): Promise<v
 
   await untilReachable(context.database, 60_000);
   if (!supervised) await prepareDatabase(context.database, log);
+  const ended = (supervised && env[workerVariables.ended]?.split(' ').filter(Boolean)) || [];
+  if (ended.length > 0) await forgetWorkers(context.database, ended);
   if (drain.begun()) return;
   creating = createRole(name, context, () => peers);
   const { port } = await (await creating).ready;

@@ -2,11 +2,15 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { uuidv7 } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
 import type { RoleName } from './process.ts';
-import { drainLimitMs, type RoleMessage, type SupervisorMessage } from './run.ts';
+import { drainLimitMs, type RoleMessage, type SupervisorMessage, workerVariables } from './run.ts';
 
 const program = fileURLToPath(new URL('../main.ts', import.meta.url));
+
+/** Predecessors that a role is told of; the heartbeats of others find any before them. */
+const maxEnded = 20;
 
 /** With the cache from its first file on, a role never loads the compiler: faster, and some 15 MB less. */
 function compileCache(): NodeJS.ProcessEnv {
@@ -31,6 +35,8 @@ interface Member {
   port: number | undefined;
   startedAt: number;
   restarts: number;
+  /** Under which it registers as a worker. */
+  workerId: string;
 }
 
 /** Forks the roles with this environment; a role that ends by itself is started again, with growing delays. */
@@ -43,6 +49,8 @@ export function superviseRoles(options: {
   const env = { ...compileCache(), ...options.env };
   let stopping = false;
   const members = new Map<RoleName, Member>();
+  /** Worker ids of processes that ended by themselves, until a successor is ready: it frees what they held. */
+  const ended = new Map<RoleName, string[]>();
   const started = Promise.withResolvers<Record<RoleName, number>>();
   let allReady = false;
 
@@ -52,6 +60,7 @@ export function superviseRoles(options: {
   };
   const onReady = (member: Member, port: number) => {
     member.port = port;
+    ended.delete(member.role);
     const ports = [...members.values()].map((each) => each.port);
     if (ports.includes(undefined)) return;
     for (const each of members.values())
@@ -63,10 +72,16 @@ export function superviseRoles(options: {
     );
   };
   const launch = (role: RoleName, restarts: number, port?: number) => {
-    // A port that was chosen freely is kept over a restart.
-    const own = role === 'api' && port ? { ...env, POSTRIDER_PORT: String(port) } : env;
+    const workerId = uuidv7();
+    const own = {
+      ...env,
+      [workerVariables.id]: workerId,
+      [workerVariables.ended]: ended.get(role)?.join(' '),
+      // A port that was chosen freely is kept over a restart.
+      ...(role === 'api' && port ? { POSTRIDER_PORT: String(port) } : {}),
+    };
     const child = fork(program, ['start', '--role', role], { env: own, execPath: process.execPath });
-    const member: Member = { role, child, port: undefined, startedAt: performance.now(), restarts };
+    const member: Member = { role, child, port: undefined, startedAt: performance.now(), restarts, workerId };
     members.set(role, member);
     child.on('message', (message: RoleMessage) => onReady(member, message.port));
     child.on('error', (error) => log.error({ err: error, process: role }, 'a role could not be started'));
@@ -79,6 +94,7 @@ export function superviseRoles(options: {
       started.reject(new Error(`The ${role} role ended with ${signal ?? `code ${code}`} while starting`));
       return;
     }
+    ended.set(role, [...(ended.get(role) ?? []), member.workerId].slice(-maxEnded));
     const restarts = performance.now() - member.startedAt > 60_000 ? 0 : member.restarts;
     const delayMs = Math.min(30_000, 250 * 2 ** restarts);
     log.error({ process: role, code, signal, delayMs }, 'a role ended unexpectedly; starting it again');
