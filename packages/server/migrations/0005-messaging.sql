@@ -65,7 +65,7 @@ create table messages (
   primary key (application_id, id, day)
 ) partition by range (day);
 create index on messages (dispatch_id, id);
-create index on messages (application_id, address, id);
+create index on messages (application_id, lower(address), id);
 create index on messages (application_id, endpoint_id, id) where endpoint_id is not null;
 
 -- Messages that a worker has handed (or is about to hand) to a provider and whose outcome is not written yet.

@@ -1,35 +1,15 @@
 import { type Database, isConnectionError, type Transaction } from '../platform/database.ts';
+import { CallerError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
-import type { InFlight, OutcomeType, OutcomeWriter } from './outcome.ts';
+import type { InFlight, OutcomeType } from './outcome.ts';
+import type { OutcomeWriter } from './outcome-writer.ts';
+import { recoverWindow } from './recovery.ts';
 import type { RoutedResult, Sessions } from './session.ts';
-import { type SendWindow, windowExists } from './window.sql.ts';
+import { type SendWindow, windowCommitted } from './window.sql.ts';
 
-/** Counts free places; whoever wants some waits in line. */
-export class Places {
-  #free: number;
-  readonly #queue: { wanted: number; resolve: () => void }[] = [];
-
-  constructor(size: number) {
-    this.#free = size;
-  }
-
-  take(wanted: number): Promise<void> {
-    if (this.#queue.length === 0 && wanted <= this.#free) {
-      this.#free -= wanted;
-      return Promise.resolve();
-    }
-    return new Promise((resolve) => this.#queue.push({ wanted, resolve }));
-  }
-
-  give(count: number): void {
-    this.#free += count;
-    while (this.#queue[0] && this.#queue[0].wanted <= this.#free) {
-      const next = this.#queue.shift()!;
-      this.#free -= next.wanted;
-      next.resolve();
-    }
-  }
-}
+/** How long the committer of a window waits to hear whether it was committed. */
+const answerLimitMs = 15_000;
+const maxWaitMs = 5_000;
 
 export interface FlowOptions {
   database: Database;
@@ -41,6 +21,7 @@ export interface FlowOptions {
 /** What every lane and the direct sends share: commit a window, hand its messages over, write what came of them. */
 export class Flow {
   readonly #options: FlowOptions;
+  readonly #ending = new AbortController();
 
   constructor(options: FlowOptions) {
     this.#options = options;
@@ -49,7 +30,10 @@ export class Flow {
   /**
    * Runs `write` in a transaction that also inserts the window (`write` does it). When the connection breaks during
    * the commit, the database is asked whether it happened; so a committed window is always sent, and one that was not
-   * is never. `write` returns false to give up, which rolls back.
+   * is never. `write` returns false to give up, which rolls back. A window without messages to send need not be
+   * inserted; false then says nothing about what else `write` did.
+   * @throws CallerError unavailable when the database does not answer in time: a window that was committed is then in
+   * doubt, and is treated so as soon as the database is back.
    */
   async commitWindow(windowId: string, write: (tx: Transaction) => Promise<boolean>): Promise<boolean> {
     const { database, log } = this.#options;
@@ -62,13 +46,46 @@ export class Flow {
       if (error instanceof GivenUp) return false;
       if (!isConnectionError(error)) throw error;
       log.warn({ err: error }, 'The connection broke while a window was committed');
-      for (let attempt = 1; attempt <= 100; attempt++) {
-        await new Promise((resolve) => setTimeout(resolve, Math.min(5_000, 200 * attempt)));
-        const exists = await windowExists(database, windowId).catch(() => undefined);
-        if (exists !== undefined) return exists;
-      }
-      throw error;
+      const committed = await this.#wasCommitted(windowId, performance.now() + answerLimitMs);
+      if (committed !== undefined) return committed;
+      void this.#settleLater(windowId);
+      throw new CallerError(
+        'unavailable',
+        'The database does not answer. What was to be sent may be stored, and is then sent later',
+      );
     }
+  }
+
+  /** Asks until the database answers; undefined when it does not until `deadline`, or when the process ends. */
+  async #wasCommitted(windowId: string, deadline: number): Promise<boolean | undefined> {
+    for (let attempt = 0; performance.now() < deadline && !this.#ending.signal.aborted; attempt++) {
+      await new Promise((resolve) =>
+        setTimeout(resolve, Math.min(maxWaitMs, 100 * 2 ** Math.min(attempt, 6))),
+      );
+      try {
+        return await windowCommitted(this.#options.database, windowId);
+      } catch (error) {
+        if (attempt % 10 === 0) this.#options.log.warn({ err: error }, 'The database does not answer');
+      }
+    }
+    return undefined;
+  }
+
+  /** Nobody sends the messages of a window whose committer has given up. */
+  async #settleLater(windowId: string): Promise<void> {
+    const committed = await this.#wasCommitted(windowId, Number.POSITIVE_INFINITY);
+    if (!committed) return;
+    try {
+      await recoverWindow(this.#options.database, windowId);
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'A window could not be settled; trying again');
+      void this.#settleLater(windowId);
+    }
+  }
+
+  /** What could not be settled is left to those who take over from this process. */
+  end(): void {
+    this.#ending.abort();
   }
 
   /** Hands the messages of a committed window over. One promise for each: it resolves when the outcome is committed. */

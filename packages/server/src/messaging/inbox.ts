@@ -12,6 +12,7 @@ import {
   selectInboxMessages,
 } from './inbox.sql.ts';
 import type { DeliveryChannel, MessageContent, OutgoingMessage } from './provider.ts';
+import { storableJson, storableText } from './storable.ts';
 
 /** A message in the built-in inbox, as lists show it. */
 export interface InboxSummary {
@@ -62,22 +63,14 @@ function columnsOf(messages: readonly OutgoingMessage[]): InboxColumns {
     messageIds: messages.map(({ id }) => id),
     channels: messages.map(({ channel }) => channel),
     senders: messages.map(({ content }) => storable(senderOf(content))),
-    addresses: messages.map(({ address }) => storable(address) ?? ''),
+    addresses: messages.map(({ address }) => storableText(address)),
     subjects: messages.map(({ content }) => storable(subjectOf(content)?.slice(0, maxSubjectLength))),
     contents: messages.map(({ content }) => storableJson(content)),
   };
 }
 
-/** PostgreSQL's text has no NUL, and no halves of surrogate pairs; an inbox shows a replacement for them. */
 function storable(text: string | undefined): string | null {
-  return text === undefined ? null : text.replaceAll('\0', '\ufffd').toWellFormed();
-}
-
-function storableJson(content: MessageContent): string {
-  const json = JSON.stringify(content);
-  // JSON.stringify writes both as escapes, and an escaped backslash before `u0000` is a text about them.
-  if (!/\\u(?:0000|d[89a-f])/i.test(json)) return json;
-  return JSON.stringify(content, (_name, value) => (typeof value === 'string' ? storable(value) : value));
+  return text === undefined ? null : storableText(text);
 }
 
 function senderOf(content: MessageContent): string | undefined {

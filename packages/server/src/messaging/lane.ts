@@ -1,24 +1,31 @@
-import { appendFacts, type Fact } from '../events/index.ts';
-import type { Database } from '../platform/database.ts';
+import { type Database, isConnectionError } from '../platform/database.ts';
+import { CallerError } from '../platform/errors.ts';
 import { uuidv7 } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
-import { releaseTotal, reserveDaily, reserveTotal } from './caps.sql.ts';
-import { type ClaimedChunk, claimChunk, loadDispatch, moveChunk, releaseChunk } from './dispatch.sql.ts';
+import type { Admission } from './circuit.ts';
+import { type ClaimedChunk, claimChunk, loadDispatch, releaseChunk } from './dispatch.sql.ts';
 import type { Dispatch, Lane } from './dispatch.ts';
-import { type Flow, Places } from './flow.ts';
-import type { InFlight } from './outcome.ts';
-import { type Prepared, type PrepareOptions, prepare } from './prepare.ts';
+import type { Flow } from './flow.ts';
+import { Places } from './places.ts';
+import { AddressClaims, type Prepared, type PrepareOptions, prepare } from './prepare.ts';
 import type { DeliveryChannel } from './provider.ts';
 import { leaseRate } from './rate.sql.ts';
 import type { Sessions } from './session.ts';
-import { insertMessages, insertWindow, type SendWindow } from './window.sql.ts';
+import { maxWindow, takeWindow, WindowSender } from './window.ts';
 
-/** Members of one chunk that go into one transaction at most. */
-const maxWindow = 250;
 const idlePollMs = 200;
 /** A wait longer than this gives the chunk back, so that others are served meanwhile. */
 const longWaitMs = 1_000;
+/** How long a chunk waits for the message that shows whether its account works again. */
+const probeWaitMs = 250;
 const maxCachedDispatches = 200;
+/** Sets of accounts whose places are remembered; above it, those that nobody has a place of are forgotten. */
+const maxPlaces = 200;
+
+/** A chunk that fails is left alone for longer and longer; its dispatch may do better elsewhere, or later. */
+const firstFailureWaitMs = 1_000;
+const maxFailureWaitMs = 60_000;
+const maxRememberedFailures = 1_000;
 
 export interface LaneOptions {
   lane: Lane;
@@ -33,26 +40,28 @@ export interface LaneOptions {
   processors: number;
 }
 
-interface RouteState {
+interface RouteState extends Admission {
   accounts: string;
   capacity: number;
-  /** How long all accounts of a channel are out of order. */
-  downMs: number;
 }
 
 /** Works through the chunks of one lane: claim, prepare, then window by window commit and send. */
 export class LaneRunner {
   readonly #options: LaneOptions;
   readonly #dispatches = new Map<string, Dispatch>();
-  readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #windows: WindowSender;
+  readonly #claims = new AddressClaims();
   /** Places by route: what is in flight is bounded by the accounts that it goes through. */
   readonly #places = new Map<string, Places>();
+  /** Failures in a row, by chunk. */
+  readonly #failures = new Map<string, number>();
+  readonly #sleeping = new Set<() => void>();
   #stopping = false;
-  #wake: (() => void) | undefined;
   #loops: Promise<void>[] = [];
 
   constructor(options: LaneOptions) {
     this.#options = options;
+    this.#windows = new WindowSender(options);
   }
 
   start(): void {
@@ -61,7 +70,7 @@ export class LaneRunner {
 
   /** Looks for work now rather than at the next poll. */
   wake(): void {
-    this.#wake?.();
+    for (const wake of this.#sleeping) wake();
   }
 
   /** Claims nothing more, gives the chunks back, and waits until what was handed over has its outcome. */
@@ -69,7 +78,7 @@ export class LaneRunner {
     this.#stopping = true;
     this.wake();
     await Promise.all(this.#loops);
-    await Promise.allSettled(this.#inFlight);
+    await this.#windows.settled();
   }
 
   async #loop(): Promise<void> {
@@ -80,36 +89,60 @@ export class LaneRunner {
         if (!chunk) await this.#sleep(idlePollMs);
         else await this.#work(chunk);
       } catch (error) {
-        log.error({ err: error, lane }, 'A chunk could not be worked on; trying again');
-        await this.#sleep(1_000);
+        log.error({ err: error, lane }, 'Chunks could not be claimed; trying again');
+        await this.#sleep(firstFailureWaitMs);
       }
     }
   }
 
   async #sleep(ms: number): Promise<void> {
+    if (this.#stopping) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
+      const wake = () => {
         clearTimeout(timer);
+        this.#sleeping.delete(wake);
         resolve();
       };
+      const timer = setTimeout(wake, ms);
+      this.#sleeping.add(wake);
     });
   }
 
+  /** Works on a chunk and gives it back; its failures are its own. */
   async #work(chunk: ClaimedChunk): Promise<void> {
+    const key = `${chunk.dispatchId} ${chunk.number}`;
     let waitMs = 0;
     try {
       const dispatch = await this.#dispatch(chunk.dispatchId);
-      const over =
-        chunk.state === 'stopped' ? 'stopped' : dispatch.expiresAt.getTime() <= Date.now() ? 'expired' : null;
+      const over = chunk.state === 'stopped' ? 'stopped' : isExpired(dispatch) ? 'expired' : null;
       if (over) await this.#refuseRest(dispatch, chunk, over);
-      else waitMs = await this.#sendChunk(dispatch, chunk);
+      else waitMs = await this.#sendChunk(dispatch, chunk, key);
+      this.#failures.delete(key);
     } catch (error) {
-      waitMs = 1_000;
-      throw error;
+      waitMs = this.#failed(chunk, key, error);
     } finally {
+      this.#claims.release(key);
       await this.#release(chunk, waitMs);
     }
+    // The same failure may await the next chunk.
+    if (this.#failures.has(key)) await this.#sleep(idlePollMs);
+  }
+
+  /** How long to leave the chunk alone. */
+  #failed(chunk: ClaimedChunk, key: string, error: unknown): number {
+    const { log, lane } = this.#options;
+    const { dispatchId, number } = chunk;
+    // That the database is away is no fault of the chunk.
+    const passing = isConnectionError(error) || error instanceof CallerError;
+    const failures = passing ? 1 : (this.#failures.get(key) ?? 0) + 1;
+    if (this.#failures.size >= maxRememberedFailures) this.#failures.clear();
+    this.#failures.set(key, failures);
+    const waitMs = Math.min(maxFailureWaitMs, firstFailureWaitMs * 2 ** (failures - 1));
+    log.error(
+      { err: error, lane, dispatchId, number, waitMs },
+      'A chunk could not be worked on; trying again',
+    );
+    return waitMs;
   }
 
   /** A chunk that is not given back would stay this worker's for ever, so this goes on until the database is there. */
@@ -162,60 +195,77 @@ export class LaneRunner {
         targeted: false,
       }),
     );
-    await this.#commit(dispatch, chunk, members, chunk.state, new Places(0));
+    const { state } = chunk;
+    const places = new Places(0);
+    await this.#windows.send({ dispatch, chunk, members, state, places, stopping: () => this.#stopping });
   }
 
   /** Sends a chunk to its end, or until its rate, its route or its state says stop. Resolves with a wait. */
-  async #sendChunk(dispatch: Dispatch, chunk: ClaimedChunk): Promise<number> {
+  async #sendChunk(dispatch: Dispatch, chunk: ClaimedChunk, key: string): Promise<number> {
     const route = await this.#routeState(dispatch);
-    if (route.downMs > 0) return route.downMs;
+    if (route.waitMs > 0) return route.waitMs;
     const places = this.#placesOf(route);
     const window = Math.max(1, Math.min(maxWindow, Math.floor(route.capacity / 2)));
     const rate = dispatch.messagesPerSecond;
-    // With a low rate only so many are prepared as can go within a moment: the rest may change until its turn.
-    const size = rate === null ? chunk.endpointIds.length : Math.max(1, Math.min(rate, window));
-    while (chunk.next < chunk.endpointIds.length && !this.#stopping) {
+    // With a low rate only so many are prepared as can go within a moment: the rest may change until its turn. The same
+    // after a pause, when one message has to show whether the account works again.
+    const size = Math.min(
+      rate === null ? chunk.endpointIds.length : Math.max(1, Math.min(rate, window)),
+      route.most,
+    );
+    const stopping = () => this.#stopping || isExpired(dispatch);
+    while (chunk.next < chunk.endpointIds.length && !stopping()) {
       const ids = chunk.endpointIds.slice(chunk.next, chunk.next + size);
-      const prepared = await prepare(this.#options, dispatch, ids);
-      for (let from = 0; from < prepared.length && !this.#stopping; ) {
-        const down = (await this.#routeState(dispatch)).downMs;
-        if (down > 0) return down;
-        const members = takeWindow(prepared, from, window);
-        const waitMs = await this.#awaitRate(dispatch, members);
+      const prepared = await prepare(this.#options, dispatch, ids, this.#claims.of(key, dispatch.id));
+      for (let from = 0; from < prepared.length && !stopping(); ) {
+        const { waitMs, most } = await this.#routeState(dispatch);
         if (waitMs > 0) return waitMs;
-        if (!(await this.#commit(dispatch, chunk, members, 'running', places))) return 0;
+        const members = takeWindow(prepared, from, Math.min(window, most));
+        const rateWaitMs = await this.#awaitRate(dispatch, members);
+        if (rateWaitMs > 0) return rateWaitMs;
+        if (!(await this.#windows.send({ dispatch, chunk, members, state: 'running', places, stopping })))
+          return 0;
         from += members.length;
       }
+      // Its result says whether the rest may follow.
+      if (route.most === 1) return probeWaitMs;
     }
     return 0;
   }
 
-  /** How much the accounts of this dispatch can have under way, and how long they are all out of order. */
+  /** How much the accounts of this dispatch can have under way, and when. */
   async #routeState(dispatch: Dispatch): Promise<RouteState> {
     const { sessions, lane } = this.#options;
     const channels = new Set(dispatch.plan.treatments.flatMap(({ content }) => Object.keys(content)));
     const accounts: string[] = [];
     let capacity = Number.POSITIVE_INFINITY;
-    let downMs = 0;
-    for (const channel of channels) {
-      const route = await sessions.route(dispatch.applicationId, channel as DeliveryChannel, lane);
+    let waitMs = 0;
+    let most = Number.POSITIVE_INFINITY;
+    for (const name of channels) {
+      const channel = name as DeliveryChannel;
+      const { applicationId } = dispatch;
+      const route = await sessions.route(applicationId, channel, lane);
       accounts.push(...route.map((session) => session.account.id));
       capacity = Math.min(capacity, ...route.map((session) => session.capacity));
-      downMs = Math.max(
-        downMs,
-        route.length === 0 ? 0 : Math.min(...route.map((session) => session.downForMs())),
-      );
+      const admission = await sessions.admission({ applicationId, channel, lane });
+      waitMs = Math.max(waitMs, admission.waitMs);
+      most = Math.min(most, admission.most);
     }
     return {
       accounts: accounts.join(' '),
       capacity: Number.isFinite(capacity) ? capacity : maxWindow,
-      downMs,
+      waitMs,
+      most,
     };
   }
 
   #placesOf(route: RouteState): Places {
     const key = `${route.accounts} ${route.capacity}`;
-    const places = this.#places.get(key) ?? new Places(route.capacity);
+    const known = this.#places.get(key);
+    if (known) return known;
+    if (this.#places.size >= maxPlaces)
+      for (const [other, { idle }] of this.#places) if (idle) this.#places.delete(other);
+    const places = new Places(route.capacity);
     this.#places.set(key, places);
     return places;
   }
@@ -237,181 +287,8 @@ export class LaneRunner {
     }
     return 0;
   }
-
-  /**
-   * Writes the rows of a window and hands its messages over. False when the dispatch is not in `state` any more or the
-   * chunk was lost; then nothing was written.
-   */
-  async #commit(
-    dispatch: Dispatch,
-    chunk: ClaimedChunk,
-    members: Prepared[],
-    state: Dispatch['state'],
-    places: Places,
-  ): Promise<boolean> {
-    const { flow, workerId, lane } = this.#options;
-    const wanted = members.filter(({ content }) => content).length;
-    await places.take(wanted);
-    const windowId = uuidv7();
-    const window: Omit<SendWindow, 'messages'> = {
-      id: windowId,
-      workerId,
-      applicationId: dispatch.applicationId,
-      dispatchId: dispatch.id,
-      class: dispatch.class,
-      lane,
-      expiresAt: dispatch.expiresAt,
-    };
-    let sending: Prepared[] = [];
-    const to = chunk.next + members.length;
-    const committed = await flow
-      .commitWindow(windowId, async (tx) => {
-        const cursor = {
-          dispatchId: dispatch.id,
-          number: chunk.number,
-          workerId,
-          from: chunk.next,
-          to,
-          state,
-        };
-        if (!(await moveChunk(tx, cursor))) return false;
-        await this.#applyCaps(tx, dispatch, members);
-        sending = members.filter(({ row, content }) => row.decision === 'sending' && content);
-        await insertMessages(
-          tx,
-          dispatch,
-          members.map(({ row }) => row),
-        );
-        if (sending.length > 0)
-          await insertWindow(tx, { ...window, messages: sending.map(windowMessage(dispatch)) });
-        await appendFacts(tx, [windowFact(dispatch, members)]);
-        return true;
-      })
-      .catch((error) => {
-        places.give(wanted);
-        throw error;
-      });
-    if (!committed) sending = [];
-    else chunk.next = to;
-    places.give(wanted - sending.length);
-    this.#handOver(dispatch, window, sending, places);
-    return committed;
-  }
-
-  async #applyCaps(
-    tx: Parameters<typeof reserveDaily>[0],
-    dispatch: Dispatch,
-    members: Prepared[],
-  ): Promise<void> {
-    const { daily, total } = dispatch.plan.limits;
-    if (!daily && !(total && dispatch.campaignId)) return;
-    const counts = (member: Prepared) =>
-      this.#options.capsCount === 'targeted' ? member.targeted : member.row.decision === 'sending';
-    let candidates = members.filter((member) => counts(member) && member.row.endpointId);
-    const refuse = (granted: Set<string>, decision: 'daily_cap' | 'campaign_cap', limit: number) => {
-      for (const { row } of candidates) {
-        if (granted.has(row.endpointId!)) continue;
-        row.decision = decision;
-        row.detail = `The limit is ${limit}`;
-      }
-      candidates = candidates.filter(({ row }) => granted.has(row.endpointId!));
-    };
-    const ids = () => candidates.map(({ row }) => row.endpointId!);
-    if (total && dispatch.campaignId) {
-      refuse(await reserveTotal(tx, dispatch.campaignId, ids(), total), 'campaign_cap', total);
-    }
-    if (!daily) return;
-    const asked = ids();
-    const granted = await reserveDaily(tx, dispatch.applicationId, asked, daily);
-    refuse(granted, 'daily_cap', daily);
-    const refused = asked.filter((id) => !granted.has(id));
-    if (total && dispatch.campaignId && refused.length > 0)
-      await releaseTotal(tx, dispatch.campaignId, refused);
-  }
-
-  #handOver(
-    dispatch: Dispatch,
-    window: Omit<SendWindow, 'messages'>,
-    sending: Prepared[],
-    places: Places,
-  ): void {
-    const inFlight = sending.map(
-      ({ row, content }): InFlight => ({
-        windowId: window.id,
-        dispatchId: dispatch.id,
-        campaignId: dispatch.campaignId,
-        endpointId: row.endpointId,
-        treatmentId: row.treatmentId,
-        class: dispatch.class,
-        lane: window.lane,
-        expiresAt: dispatch.expiresAt,
-        message: {
-          id: row.id,
-          applicationId: dispatch.applicationId,
-          channel: row.channel as InFlight['message']['channel'],
-          address: row.address,
-          attempt: 1,
-          content: content!,
-        },
-      }),
-    );
-    if (inFlight.length === 0) return;
-    for (const outcome of this.#options.flow.send(window, inFlight)) {
-      this.#inFlight.add(outcome);
-      void outcome.finally(() => {
-        this.#inFlight.delete(outcome);
-        places.give(1);
-      });
-    }
-  }
 }
 
-/** The next members with at most `size` messages to send among them; what is held back travels along. */
-function takeWindow(prepared: Prepared[], from: number, size: number): Prepared[] {
-  let sending = 0;
-  let to = from;
-  while (to < prepared.length && to - from < maxWindow * 2) {
-    if (prepared[to]!.content) {
-      if (sending === size) break;
-      sending += 1;
-    }
-    to += 1;
-  }
-  return prepared.slice(from, to);
-}
-
-function windowMessage(dispatch: Dispatch): (member: Prepared) => SendWindow['messages'][number] {
-  return ({ row, content }) => ({
-    id: row.id,
-    attempt: 1,
-    endpointId: row.endpointId,
-    treatmentId: row.treatmentId,
-    message:
-      dispatch.class === 'transactional'
-        ? {
-            id: row.id,
-            applicationId: dispatch.applicationId,
-            channel: row.channel as InFlight['message']['channel'],
-            address: row.address,
-            content: content!,
-          }
-        : undefined,
-  });
-}
-
-/** What was decided in a window, by treatment: the campaign's counters are made of these. */
-function windowFact(dispatch: Dispatch, members: Prepared[]): Fact {
-  const decisions: Record<string, Record<string, number>> = {};
-  for (const { row } of members) {
-    const treatmentId = row.treatmentId ?? '0';
-    const counts = decisions[treatmentId] ?? {};
-    counts[row.decision] = (counts[row.decision] ?? 0) + 1;
-    decisions[treatmentId] = counts;
-  }
-  return {
-    type: 'dispatch.window',
-    applicationId: dispatch.applicationId,
-    dispatchId: dispatch.id,
-    payload: { campaignId: dispatch.campaignId ?? undefined, decisions },
-  };
+function isExpired(dispatch: Dispatch): boolean {
+  return dispatch.expiresAt.getTime() <= Date.now();
 }

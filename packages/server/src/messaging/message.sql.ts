@@ -4,7 +4,8 @@ import type { Queryable } from '../platform/database.ts';
 import { badMember, notFound } from '../platform/errors.ts';
 import { uuidDay } from '../platform/ids.ts';
 import type { Dispatch } from './dispatch.ts';
-import { decisions } from './policy.ts';
+import { addressKey, decisions } from './policy.ts';
+import type { DeliveryChannel } from './provider.ts';
 
 /** What became of a message that was to be sent; a message that was held back has its decision as status. */
 export const outcomeStatuses = [
@@ -101,7 +102,8 @@ export async function searchMessages(
   const add = (value: unknown, condition: Sql) => {
     if (value !== undefined) conditions.push(condition);
   };
-  add(filter.address, sql`m.address = ${filter.address}`);
+  // Whatever its case, as mail servers do; a device token that differs in nothing else is found as well.
+  add(filter.address, sql`lower(m.address) = lower(${filter.address})`);
   add(filter.endpointId, sql`m.endpoint_id = ${filter.endpointId}`);
   add(filter.campaignId, sql`m.campaign_id = ${filter.campaignId}`);
   add(
@@ -202,8 +204,16 @@ export async function getMessage(db: Queryable, applicationId: string, id: strin
   return {
     ...summary,
     context: row.context ?? {},
-    timeline: [decided, ...facts.map((fact) => entryOf(fact))],
+    timeline: [decided, ...inOrder(facts.map((fact) => entryOf(fact)))],
   };
+}
+
+/** By time, but what a provider reports about a message comes after it has taken it, whatever its clock says. */
+function inOrder(entries: TimelineEntry[]): TimelineEntry[] {
+  const sent = entries.find(({ event }) => event === 'sent')?.at.getTime() ?? 0;
+  const timeOf = ({ at, attempt }: TimelineEntry) =>
+    attempt === undefined ? Math.max(at.getTime(), sent + 1) : at.getTime();
+  return entries.toSorted((a, b) => timeOf(a) - timeOf(b));
 }
 
 function entryOf(fact: {
@@ -226,18 +236,17 @@ function entryOf(fact: {
   };
 }
 
-/** Which of these addresses this dispatch has already sent to; keys as policy's `taken` has them. */
+/** Which of these addresses this dispatch has already sent to, whatever their case; keys as policy's `taken` has them. */
 export async function takenAddresses(
   db: Queryable,
   dispatch: Pick<Dispatch, 'id' | 'applicationId' | 'createdAt'>,
   addresses: string[],
 ): Promise<Set<string>> {
   if (addresses.length === 0) return new Set();
-  const { rows } = await db.query<{ channel: string; address: string }>(sql`
+  const { rows } = await db.query<{ channel: DeliveryChannel; address: string }>(sql`
     select channel, address from messages
-    where application_id = ${dispatch.applicationId} and address = any(${addresses}) and dispatch_id = ${dispatch.id}
-      and decision = 'sending' and day >= ${dispatch.createdAt.toISOString().slice(0, 10)}`);
-  return new Set(
-    rows.map(({ channel, address }) => `${channel} ${channel === 'EMAIL' ? address.toLowerCase() : address}`),
-  );
+    where application_id = ${dispatch.applicationId} and dispatch_id = ${dispatch.id} and decision = 'sending'
+      and lower(address) = any(array(select lower(asked) from unnest(${addresses}::text[]) as asked))
+      and day >= ${dispatch.createdAt.toISOString().slice(0, 10)}`);
+  return new Set(rows.map(({ channel, address }) => addressKey(channel, address)));
 }

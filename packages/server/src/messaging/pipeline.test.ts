@@ -298,7 +298,10 @@ test('what a dead worker left is listed in doubt, or sent again when it is trans
   await finished(promotional.id);
   await finished(transactional.id);
   expect((await accountFor(database, app, [promotional.id])).statuses).toEqual({ in_doubt: 4 });
-  expect((await accountFor(database, app, [transactional.id])).statuses).toEqual({ delivered: 4 });
+  await waitFor(
+    'the receipts',
+    async () => (await accountFor(database, app, [transactional.id])).statuses.delivered === 4,
+  );
   const again = await resendInDoubt(database, pipeline.composing, app, promotional.ids.slice(0, 2));
   expect(again.toSorted()).toEqual(promotional.ids.slice(0, 2).toSorted());
   await waitFor(

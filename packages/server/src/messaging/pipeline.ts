@@ -1,17 +1,21 @@
-import type { Database } from '../platform/database.ts';
+import { type Database, isConnectionError } from '../platform/database.ts';
 import type { Log } from '../platform/log.ts';
 import { type Composer, type ComposerOptions, createComposer } from './compose.ts';
 import { type DirectMessage, type DirectResult, sendDirect } from './direct.ts';
 import { type Lane, lanes } from './dispatch.ts';
 import { Flow } from './flow.ts';
 import { LaneRunner } from './lane.ts';
-import { OutcomeWriter } from './outcome.ts';
+import { OutcomeWriter } from './outcome-writer.ts';
 import { closeDispatches, recoverDeadWorkers } from './recovery.ts';
 import { RetryRunner } from './retry.ts';
 import { Sessions, type SessionsOptions } from './session.ts';
 
 const closeEveryMs = 250;
-const recoverEveryMs = 5_000;
+const recoverEveryMs = 1_000;
+/** After a failure; the database may be away for long. */
+const failureWaitMs = 2_000;
+/** What a drain may take beyond its deadline: to close connections and to write the last outcomes. */
+const lastOutcomesMs = 3_000;
 
 /** Chunks that are worked on at once in each lane; two keep the connections busy while one is being prepared. */
 const processorsByLane: Record<Lane, number> = { verification: 1, transactional: 1, triggered: 2, bulk: 3 };
@@ -40,7 +44,8 @@ export class Pipeline {
   readonly #composer: Composer;
   #lanes: LaneRunner[] = [];
   #retries: RetryRunner[] = [];
-  #timers: NodeJS.Timeout[] = [];
+  readonly #timers: NodeJS.Timeout[] = [];
+  #stopping = false;
 
   constructor(options: PipelineOptions) {
     const { database, log } = options;
@@ -70,14 +75,13 @@ export class Pipeline {
   /** Starts the lanes, the retries, the recovery of dead workers and the closing of finished dispatches. */
   startWorker(): void {
     const { database, workerId, log, capsCount } = this.#options;
-    const shared = { database, workerId, log, flow: this.#flow };
+    const shared = { database, workerId, log, flow: this.#flow, sessions: this.#sessions };
     this.#retries = lanes.map((lane) => new RetryRunner({ ...shared, lane }));
     this.#lanes = lanes.map(
       (lane) =>
         new LaneRunner({
           ...shared,
           lane,
-          sessions: this.#sessions,
           composer: this.#composer,
           capsCount,
           processors: processorsByLane[lane],
@@ -98,15 +102,21 @@ export class Pipeline {
     return this.#outcomes.pending;
   }
 
-  /** Takes nothing more, lets what is under way finish for `deadlineMs`, then aborts it. Every outcome is committed. */
+  /**
+   * Takes nothing more, lets what is under way finish for `deadlineMs`, then aborts it. Every outcome that is known is
+   * committed; what a server has not answered by then is in doubt, for those who take over. Takes a few seconds more
+   * than the deadline at most.
+   */
   async drain(deadlineMs: number): Promise<void> {
-    for (const timer of this.#timers) clearInterval(timer);
-    const runners = Promise.all([...this.#lanes, ...this.#retries].map((runner) => runner.drain()));
-    await Promise.race([runners, new Promise((resolve) => setTimeout(resolve, deadlineMs).unref())]);
-    await this.#sessions.drain(deadlineMs);
+    this.#stopping = true;
+    for (const timer of this.#timers) clearTimeout(timer);
     const end = Date.now() + deadlineMs;
-    while (this.#outcomes.pending > 0 && Date.now() < end)
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    const runners = Promise.all([...this.#lanes, ...this.#retries].map((runner) => runner.drain()));
+    await Promise.race([runners, pause(deadlineMs)]);
+    await this.#sessions.drain(Math.max(0, end - Date.now()));
+    this.#flow.end();
+    for (const last = Date.now() + lastOutcomesMs; this.#outcomes.pending > 0 && Date.now() < last; )
+      await pause(20);
   }
 
   async #recover(): Promise<void> {
@@ -115,17 +125,24 @@ export class Pipeline {
     if (inDoubt > 0) log.warn({ inDoubt }, 'Messages of dead workers are in doubt');
   }
 
+  /** Repeats work, with a pause of `ms` after each run. */
   #every(ms: number, failure: string, work: () => Promise<unknown>): void {
-    let running = false;
-    const timer = setInterval(() => {
-      if (running) return;
-      running = true;
-      work()
-        .catch((error) => this.#options.log.error({ err: error }, failure))
-        .finally(() => {
-          running = false;
-        });
-    }, ms);
-    this.#timers.push(timer);
+    const place = this.#timers.length;
+    const run = async () => {
+      let waitMs = ms;
+      try {
+        await work();
+      } catch (error) {
+        const level = isConnectionError(error) ? 'warn' : 'error';
+        this.#options.log[level]({ err: error }, failure);
+        waitMs = failureWaitMs;
+      }
+      if (!this.#stopping) this.#timers[place] = setTimeout(run, waitMs);
+    };
+    this.#timers[place] = setTimeout(run, 0);
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }

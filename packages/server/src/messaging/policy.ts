@@ -42,7 +42,7 @@ export interface PolicyFacts {
   disabledChannels: ReadonlySet<string>;
   /** Normalised addresses that must not be written to. */
   suppressed: ReadonlySet<string>;
-  /** Addresses that this dispatch has already taken. */
+  /** Addresses that this dispatch has already taken, by `addressKey`. */
   taken: Set<string>;
   now: number;
 }
@@ -82,6 +82,11 @@ export function deliverableAddress(channel: DeliveryChannel, address: string): s
   return address.length > 0 && address.length <= 4096 ? address : undefined;
 }
 
+/** Under which an address is compared with those that a dispatch has taken already. */
+export function addressKey(channel: DeliveryChannel, address: string): string {
+  return `${channel} ${normaliseAddress(channel, address)}`;
+}
+
 /**
  * Decides about one member of a dispatch, all but the caps, which are reserved with the message row.
  * The questions come in this order: channel → address → active and opted in → suppression → duplicate → holdout →
@@ -103,16 +108,15 @@ export function decide(plan: DispatchPlan, subject: PolicySubject, facts: Policy
   verdict.address = address;
   if (subject.status !== 'ACTIVE') return no('inactive');
   if (subject.optOut !== 'NONE') return no('opted_out');
-  const key = normaliseAddress(channel, address);
-  if (facts.suppressed.has(key)) return no('suppressed');
-  if (facts.taken.has(`${channel} ${key}`)) return no('duplicate_address');
+  if (facts.suppressed.has(normaliseAddress(channel, address))) return no('suppressed');
+  if (facts.taken.has(addressKey(channel, address))) return no('duplicate_address');
   const treatment = treatmentOf(plan, subject.cohort);
   if (treatment === 'holdout') return no('holdout', `Cohort ${subject.cohort}`);
   verdict.treatmentId = treatment.id;
   if (!treatment.content[channel]) {
     return no('channel_mismatch', `Treatment ${treatment.id} has no message for ${channel}`);
   }
-  facts.taken.add(`${channel} ${key}`);
+  facts.taken.add(addressKey(channel, address));
   verdict.targeted = true;
   if (plan.quietTime && isQuiet(plan.quietTime, subject.timezone, facts.now)) {
     return no('quiet_time', `${plan.quietTime.start}–${plan.quietTime.end} in ${subject.timezone}`);

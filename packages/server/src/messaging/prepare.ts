@@ -5,7 +5,7 @@ import { uuidv7 } from '../platform/ids.ts';
 import type { Composer } from './compose.ts';
 import type { Dispatch } from './dispatch.ts';
 import { takenAddresses } from './message.sql.ts';
-import { decide, deliveryChannel, type Verdict } from './policy.ts';
+import { addressKey, decide, deliverableAddress, deliveryChannel, type Verdict } from './policy.ts';
 import type { DeliveryChannel, MessageContent } from './provider.ts';
 import type { MessageRow } from './window.sql.ts';
 
@@ -22,11 +22,43 @@ export interface PrepareOptions {
   composer: Composer;
 }
 
+/**
+ * Addresses that the chunks which this process works on are about to write to, by dispatch. What is committed is found in
+ * the message log; this closes the gap for two chunks that are prepared at the same moment.
+ */
+export class AddressClaims {
+  readonly #byChunk = new Map<string, { dispatchId: string; keys: Set<string> }>();
+
+  /** The claims of one chunk, and what the others of its dispatch claim at the moment of asking. */
+  of(chunk: string, dispatchId: string): ChunkClaims {
+    const own = this.#byChunk.get(chunk) ?? { dispatchId, keys: new Set<string>() };
+    this.#byChunk.set(chunk, own);
+    return {
+      keys: own.keys,
+      others: () =>
+        [...this.#byChunk.values()]
+          .filter((claims) => claims !== own && claims.dispatchId === dispatchId)
+          .map(({ keys }) => keys),
+    };
+  }
+
+  /** The chunk is given back: what it has sent is in the message log by now, the rest is free. */
+  release(chunk: string): void {
+    this.#byChunk.delete(chunk);
+  }
+}
+
+export interface ChunkClaims {
+  keys: Set<string>;
+  others(): ReadonlySet<string>[];
+}
+
 /** Reads, decides and composes some members of a dispatch; in the order of `endpointIds`. */
 export async function prepare(
   { database, composer }: PrepareOptions,
   dispatch: Dispatch,
   endpointIds: string[],
+  claims: ChunkClaims,
 ): Promise<Prepared[]> {
   const { applicationId, plan } = dispatch;
   const [recipients, disabled] = await Promise.all([
@@ -34,19 +66,24 @@ export async function prepare(
     disabledChannels(database, applicationId),
   ]);
   const byId = new Map(recipients.map((recipient) => [recipient.id, recipient]));
+  // Before and after the reading: what is committed meanwhile was claimed before.
+  const claimed = claims.others();
   const [suppressed, taken] = await Promise.all([
     suppressedKeys(database, applicationId, recipients),
     takenAddresses(
       database,
       dispatch,
-      recipients.flatMap(({ address }) => address ?? []),
+      recipients.flatMap(({ channel, address }) => sendableAddress(channel, address) ?? []),
     ),
   ]);
+  for (const keys of [...claimed, ...claims.others()]) for (const key of keys) taken.add(key);
   const facts = { disabledChannels: disabled, suppressed, taken, now: Date.now() };
   const verdicts = endpointIds.map((id) => {
     const recipient = byId.get(id);
     return { id, recipient, verdict: recipient ? decide(plan, subjectOf(recipient), facts) : missing };
   });
+  for (const { verdict } of verdicts)
+    if (verdict.decision === 'sending') claims.keys.add(addressKey(verdict.channel, verdict.address));
   const contents = await composeAll(composer, dispatch, verdicts);
   return verdicts.map(({ id, recipient, verdict }) => {
     const composed = contents.get(id);
@@ -65,6 +102,11 @@ export async function prepare(
     const content = composed && 'content' in composed ? composed.content : undefined;
     return { row, content, targeted: verdict.targeted };
   });
+}
+
+function sendableAddress(channelType: string | null, address: string | null): string | undefined {
+  const channel = deliveryChannel(channelType);
+  return channel && address ? deliverableAddress(channel, address) : undefined;
 }
 
 const missing: Verdict = {

@@ -1,32 +1,52 @@
-import sql from 'sql-template-tag';
 import { appendFacts, type Fact } from '../events/index.ts';
-import type { Database } from '../platform/database.ts';
+import type { Database, Transaction } from '../platform/database.ts';
 import { uuidv7 } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
 import type { Lane } from './dispatch.ts';
 import type { Flow } from './flow.ts';
 import type { InFlight } from './outcome.ts';
-import { insertWindow, type Retry, type SendWindow, takeDueRetries } from './window.sql.ts';
+import {
+  type DueRetry,
+  doubtfulAmong,
+  postponeRetries,
+  selectDueRetries,
+  type TakenRetry,
+  takeRetries,
+} from './retry.sql.ts';
+import type { Sessions } from './session.ts';
+import { insertWindow, type SendWindow } from './window.sql.ts';
 
 const pollMs = 250;
+const failureWaitMs = 1_000;
 const batchSize = 200;
+
+/** Repeats of one process and lane that are under way at once, and of one application among them. */
+const maxInFlight = 1_000;
+const maxInFlightOfApplication = 250;
+
+/** A look that takes long (very many retries wait) is not repeated at once: the lane's share of the database is bounded. */
+const restPerLook = 4;
 
 export interface RetryRunnerOptions {
   lane: Lane;
   workerId: string;
   database: Database;
+  sessions: Pick<Sessions, 'admission'>;
   flow: Flow;
   log: Log;
 }
 
-type DueRetry = Retry & { state: string; campaignId: string | null; windowId: string };
+type Repeat = TakenRetry & { windowId: string };
 
 /**
  * Sends what waits for another attempt and is due: takes a batch out of the queue, notes it as windows in the same
- * transaction, hands it over, and takes the next when the batch has its outcomes.
+ * transaction and hands it over. What would go to an account that is out of order stays in the queue. Slow servers of
+ * one application keep no other's repeats waiting.
  */
 export class RetryRunner {
   readonly #options: RetryRunnerOptions;
+  readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #inFlightOf = new Map<string, number>();
   #stopping = false;
   #loop: Promise<void> | undefined;
   #wake: (() => void) | undefined;
@@ -43,30 +63,34 @@ export class RetryRunner {
     this.#wake?.();
   }
 
+  /** Takes nothing more and waits until what was handed over has its outcome. */
   async drain(): Promise<void> {
     this.#stopping = true;
     this.wake();
     await this.#loop;
+    await Promise.allSettled(this.#inFlight);
   }
 
   async #run(): Promise<void> {
+    const { log, lane } = this.#options;
     while (!this.#stopping) {
-      let taken = 0;
+      const startedAt = performance.now();
+      let waitMs = pollMs;
       try {
-        taken = await this.#takeAndSend();
+        const found = await this.#sendDue();
+        const lookMs = performance.now() - startedAt;
+        waitMs = found === batchSize ? 0 : Math.max(pollMs, restPerLook * lookMs);
       } catch (error) {
-        this.#options.log.error(
-          { err: error, lane: this.#options.lane },
-          'Retries could not be sent; trying again',
-        );
+        log.error({ err: error, lane }, 'Retries could not be sent; trying again');
+        waitMs = failureWaitMs;
       }
-      if (taken < batchSize) await this.#sleep();
+      if (waitMs > 0 && !this.#stopping) await this.#sleep(waitMs);
     }
   }
 
-  async #sleep(): Promise<void> {
+  async #sleep(ms: number): Promise<void> {
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, pollMs);
+      const timer = setTimeout(resolve, ms);
       this.#wake = () => {
         clearTimeout(timer);
         resolve();
@@ -74,53 +98,103 @@ export class RetryRunner {
     });
   }
 
-  async #takeAndSend(): Promise<number> {
+  /** One look at the queue. Returns how many retries were due. */
+  async #sendDue(): Promise<number> {
+    const { database, lane } = this.#options;
+    const limit = Math.min(batchSize, maxInFlight - this.#inFlight.size);
+    if (limit <= 0) return 0;
+    const busy = [...this.#inFlightOf].filter(([, count]) => count >= maxInFlightOfApplication);
+    const due = await selectDueRetries(database, lane, { limit, except: busy.map(([id]) => id) });
+    const ready = await this.#admitted(due);
+    if (ready.length > 0 && !this.#stopping) await this.#takeAndSend(ready.map(({ messageId }) => messageId));
+    return due.length;
+  }
+
+  /** Those that can go now; the others are made to wait for their accounts. */
+  async #admitted(due: DueRetry[]): Promise<DueRetry[]> {
+    const { database, lane, sessions } = this.#options;
+    const admitted = due.filter(({ over }) => over);
+    const byRoute = Map.groupBy(
+      due.filter(({ over }) => !over),
+      ({ applicationId, channel }) => `${channel} ${applicationId}`,
+    );
+    for (const retries of byRoute.values()) {
+      const { applicationId, channel } = retries[0]!;
+      const { waitMs, most } = await sessions.admission({ applicationId, channel, lane }, { repeats: true });
+      const ready = waitMs > 0 ? [] : retries.slice(0, most);
+      admitted.push(...ready);
+      const later = retries.slice(ready.length).map(({ messageId }) => messageId);
+      if (later.length > 0) await postponeRetries(database, later, Math.max(waitMs, pollMs));
+    }
+    return admitted;
+  }
+
+  async #takeAndSend(messageIds: string[]): Promise<void> {
     const { flow, lane } = this.#options;
-    let due: DueRetry[] = [];
+    let repeats: Repeat[] = [];
     const marker = uuidv7();
     // A connection that breaks in the commit is asked about by the first window; all are in one transaction.
     const committed = await flow.commitWindow(marker, async (tx) => {
-      const taken = await takeDueRetries(tx, lane, batchSize);
-      const over = taken.filter(isOver);
-      if (over.length > 0) await appendFacts(tx, over.map(overFact));
-      due = taken.filter((retry) => !isOver(retry)).map((retry) => ({ ...retry, windowId: '' }));
-      const windows = windowsOf(due, marker, this.#options.workerId);
-      for (const window of windows) await insertWindow(tx, window);
+      const taken = await takeRetries(tx, messageIds);
+      await appendEnds(
+        tx,
+        taken.filter(({ over }) => over),
+      );
+      repeats = taken.filter(({ over }) => !over).map((retry) => ({ ...retry, windowId: '' }));
+      for (const window of windowsOf(repeats, marker, this.#options.workerId)) await insertWindow(tx, window);
       return taken.length > 0;
     });
-    if (!committed || due.length === 0) return 0;
-    const byWindow = Map.groupBy(due, ({ windowId }) => windowId);
-    const outcomes = [...byWindow].flatMap(([id, retries]) =>
-      flow.send({ id, lane }, retries.map(inFlightOf)),
-    );
-    await Promise.all(outcomes);
-    return due.length;
+    if (!committed) return;
+    for (const [id, retries] of Map.groupBy(repeats, ({ windowId }) => windowId)) {
+      flow.send({ id, lane }, retries.map(inFlightOf)).forEach((outcome, index) => {
+        this.#track(outcome, retries[index]!.applicationId);
+      });
+    }
+  }
+
+  #track(outcome: Promise<unknown>, applicationId: string): void {
+    this.#inFlight.add(outcome);
+    this.#inFlightOf.set(applicationId, (this.#inFlightOf.get(applicationId) ?? 0) + 1);
+    void outcome.finally(() => {
+      this.#inFlight.delete(outcome);
+      const left = this.#inFlightOf.get(applicationId)! - 1;
+      if (left === 0) this.#inFlightOf.delete(applicationId);
+      else this.#inFlightOf.set(applicationId, left);
+    });
   }
 }
 
-function isOver(retry: { state: string; expiresAt: Date }): boolean {
-  return retry.state === 'stopped' || retry.expiresAt.getTime() <= Date.now();
-}
-
-/** The end of a message that is not tried again: its time is over, or its dispatch was stopped. */
-function overFact(retry: Retry & { state: string }): Fact {
-  return {
-    type: 'message.expired',
-    applicationId: retry.applicationId,
-    endpointId: retry.endpointId,
-    messageId: retry.messageId,
-    dispatchId: retry.dispatchId,
-    payload: {
-      attempt: retry.attempt,
-      treatmentId: retry.treatmentId ?? undefined,
-      response: retry.state === 'stopped' ? 'Stopped before its next attempt' : 'Its time to live is over',
-    },
-  };
+/** The end of messages that are not tried again: their time is over, or their dispatch was stopped. */
+async function appendEnds(tx: Transaction, over: TakenRetry[]): Promise<void> {
+  if (over.length === 0) return;
+  const doubtful = await doubtfulAmong(
+    tx,
+    over.map(({ messageId }) => messageId),
+  );
+  await appendFacts(
+    tx,
+    over.map((retry): Fact => {
+      const inDoubt = doubtful.has(retry.messageId);
+      const why = retry.over === 'stopped' ? 'Stopped before its next attempt' : 'Its time to live is over';
+      return {
+        type: inDoubt ? 'message.in_doubt' : 'message.expired',
+        applicationId: retry.applicationId,
+        endpointId: retry.endpointId,
+        messageId: retry.messageId,
+        dispatchId: retry.dispatchId,
+        payload: {
+          attempt: retry.attempt,
+          treatmentId: retry.treatmentId ?? undefined,
+          response: inDoubt ? `${why}; it may have arrived at an earlier one` : why,
+        },
+      };
+    }),
+  );
 }
 
 /** One window for each dispatch in the batch; the first one is called `marker`. */
-function windowsOf(due: DueRetry[], marker: string, workerId: string): SendWindow[] {
-  const groups = Map.groupBy(due, ({ dispatchId }) => dispatchId);
+function windowsOf(repeats: Repeat[], marker: string, workerId: string): SendWindow[] {
+  const groups = Map.groupBy(repeats, ({ dispatchId }) => dispatchId);
   return [...groups.values()].map((retries, index) => {
     const first = retries[0]!;
     const id = index === 0 ? marker : uuidv7();
@@ -145,7 +219,7 @@ function windowsOf(due: DueRetry[], marker: string, workerId: string): SendWindo
   });
 }
 
-function inFlightOf(retry: DueRetry): InFlight {
+function inFlightOf(retry: Repeat): InFlight {
   return {
     windowId: retry.windowId,
     dispatchId: retry.dispatchId,
@@ -157,10 +231,4 @@ function inFlightOf(retry: DueRetry): InFlight {
     expiresAt: retry.expiresAt,
     message: { ...retry.message, attempt: retry.attempt },
   };
-}
-
-/** Messages that wait for another attempt, by lane: for the metrics. */
-export async function countRetries(database: Database): Promise<{ lane: Lane; count: number }[]> {
-  const { rows } = await database.query(sql`select lane, count(*) as count from retries group by lane`);
-  return rows;
 }

@@ -1,4 +1,5 @@
 import type { Log } from '../platform/log.ts';
+import { type Admission, Circuit } from './circuit.ts';
 import type { Lane } from './dispatch.ts';
 import type {
   AttemptResult,
@@ -20,7 +21,12 @@ const connectionsByLane: Record<Lane, number> = {
 
 /** Open accounts of one process; more than this many are closed again, the longest unused first. */
 const maxOpenSessions = 200;
-const maxDownMs = 30_000;
+
+/** How long connections may take to close when the process drains. */
+const closeMs = 3_000;
+
+/** Messages that wait in memory for one account; more go to its successor in the route or into the retries. */
+const maxWaiting = 2_000;
 
 /** Asks for room to send within an account's rate and daily limit; see the provider accounts. */
 export interface AccountLimits {
@@ -41,13 +47,13 @@ interface Waiting {
  */
 export class AccountSession {
   readonly account: ProviderAccount;
+  readonly circuit = new Circuit();
   readonly #session: ProviderSession;
   readonly #limits: AccountLimits;
   readonly #signal: AbortSignal;
   readonly #waiting: Waiting[] = [];
   #running = 0;
-  #failures = 0;
-  #downUntil = 0;
+  #closed = false;
   usedAt = Date.now();
 
   constructor(
@@ -68,17 +74,20 @@ export class AccountSession {
     return concurrency * Math.max(batch, 2);
   }
 
-  /** Milliseconds until the account is worth another try; 0 when it is. */
-  downForMs(now = Date.now()): number {
-    return Math.max(0, this.#downUntil - now);
-  }
-
   get busy(): boolean {
     return this.#running > 0 || this.#waiting.length > 0;
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   send(message: OutgoingMessage): Promise<AttemptResult> {
     this.usedAt = Date.now();
+    if (this.#waiting.length >= maxWaiting) {
+      const response = `Too many messages wait for the account ${this.account.name}`;
+      return Promise.resolve(notTried(message.id, response));
+    }
     return new Promise((resolve) => {
       this.#waiting.push({ message, resolve });
       // One turn of the loop, so that the messages of one window travel together.
@@ -88,6 +97,7 @@ export class AccountSession {
   }
 
   close(): Promise<void> {
+    this.#closed = true;
     return this.#session.close();
   }
 
@@ -106,66 +116,72 @@ export class AccountSession {
   async #sendBatch(batch: Waiting[]): Promise<void> {
     let rest = batch;
     while (rest.length > 0) {
-      const part = rest.slice(0, await this.#room(rest.length));
-      rest = rest.slice(part.length);
-      if (part.length === 0) {
-        for (const { message, resolve } of rest) resolve(limitReached(message.id, this.account.name));
+      const room = await this.#room(rest.length);
+      if ('refusal' in room) {
+        for (const { message, resolve } of rest) resolve(notTried(message.id, room.refusal));
         return;
       }
+      const part = rest.slice(0, room.granted);
+      rest = rest.slice(part.length);
       const results = await this.#attempt(part.map(({ message }) => message));
+      const first = part.filter(({ message }) => message.attempt === 1).length;
+      this.circuit.note(results, Date.now(), first);
       part.forEach(({ resolve }, index) => {
         resolve(results[index]!);
       });
-      this.#remember(results);
     }
   }
 
-  /** How many may go now: waits for the account's rate, 0 when its day is full or the process is stopping. */
-  async #room(wanted: number): Promise<number> {
+  /** How many may go now: waits for the account's rate. A refusal when its day is full or the process is stopping. */
+  async #room(wanted: number): Promise<{ granted: number } | { refusal: string }> {
+    const { account } = this;
     try {
-      const { account } = this;
       let granted = account.messagesPerSecond === null ? wanted : 0;
       while (granted === 0) {
-        if (this.#signal.aborted) return 0;
+        if (this.#signal.aborted) return { refusal: 'Stopped before the message was handed over' };
         const lease = await this.#limits.lease(account, wanted);
         granted = lease.granted;
         if (granted === 0) await new Promise((resolve) => setTimeout(resolve, lease.waitMs));
       }
-      return account.dailyLimit === null ? granted : await this.#limits.reserveDaily(account, granted);
-    } catch {
-      // The database is away: nothing may be sent beyond a limit that cannot be asked for. The message is retried.
-      return 0;
-    }
-  }
-
-  async #attempt(messages: OutgoingMessage[]): Promise<AttemptResult[]> {
-    try {
-      return await this.#session.send(messages, this.#signal);
+      if (account.dailyLimit !== null) granted = await this.#limits.reserveDaily(account, granted);
+      if (granted > 0) return { granted };
     } catch (error) {
-      // A provider must not throw; when one does, nobody knows how far it came.
-      const response = `The provider failed: ${error instanceof Error ? error.message : String(error)}`.slice(
-        0,
-        500,
-      );
-      return messages.map(({ id }) => ({ id, outcome: 'unknown', code: 0, response }));
+      // The database is away: nothing may be sent beyond a limit that cannot be asked for. The message is retried.
+      const words = error instanceof Error ? error.message : String(error);
+      return {
+        refusal: `The limit of the account ${account.name} could not be read: ${words}`.slice(0, 500),
+      };
     }
+    this.circuit.noteLimit(Date.now());
+    return { refusal: `The account ${account.name} has reached its limit` };
   }
 
-  #remember(results: AttemptResult[]): void {
-    const unusable = results.every((result) => result.accountUnusable);
-    this.#failures = unusable ? this.#failures + 1 : 0;
-    this.#downUntil = unusable ? Date.now() + Math.min(maxDownMs, 500 * 2 ** Math.min(this.#failures, 6)) : 0;
+  /** One result for each message, whatever the provider does. */
+  async #attempt(messages: OutgoingMessage[]): Promise<AttemptResult[]> {
+    let results: AttemptResult[];
+    let failure = 'no result';
+    try {
+      results = await this.#session.send(messages, this.#signal);
+    } catch (error) {
+      results = [];
+      failure = error instanceof Error ? error.message : String(error);
+    }
+    // A provider must not throw nor leave one out; when one does, nobody knows how far it came.
+    return messages.map(
+      ({ id }, index) =>
+        results[index] ?? {
+          id,
+          outcome: 'unknown',
+          code: 0,
+          response: `The provider failed: ${failure}`.slice(0, 500),
+        },
+    );
   }
 }
 
-function limitReached(id: string, account: string): AttemptResult {
-  return {
-    id,
-    outcome: 'deferred',
-    code: 0,
-    response: `The account ${account} has reached its limit`,
-    accountUnusable: true,
-  };
+/** The account could not be used for a message, so the next one may be. */
+function notTried(id: string, response: string): AttemptResult {
+  return { id, outcome: 'deferred', code: 0, response, accountUnusable: true };
 }
 
 export interface SessionsOptions {
@@ -197,7 +213,10 @@ export class Sessions {
     const accounts = await this.#options.routeFor(applicationId, channel);
     return accounts.map((account) => {
       const known = this.#known.get(account) ?? new Map<Lane, AccountSession>();
-      const session = known.get(lane) ?? this.#sessionOf(account, lane);
+      const open = known.get(lane);
+      const session = open && !open.closed ? open : this.#sessionOf(account, lane);
+      // Whoever asks is about to use it: it is not the longest unused one.
+      session.usedAt = Date.now();
       known.set(lane, session);
       this.#known.set(account, known);
       return session;
@@ -222,12 +241,20 @@ export class Sessions {
         accountId: null,
       };
     }
-    const up = route.filter((session) => session.downForMs() === 0);
     let last: RoutedResult | undefined;
-    for (const session of up.length > 0 ? up : route) {
-      const result = await session.send(message);
-      last = { ...result, accountId: session.account.id };
-      if (!(result.outcome === 'deferred' && result.accountUnusable)) return last;
+    const skipped: AccountSession[] = [];
+    const use = async (session: AccountSession) => {
+      last = { ...(await session.send(message)), accountId: session.account.id };
+      return last.outcome === 'deferred' && last.accountUnusable ? undefined : last;
+    };
+    for (const session of route) {
+      const result = session.circuit.tryEnter(Date.now()) ? await use(session) : void skipped.push(session);
+      if (result) return result;
+    }
+    // All are out of order: somebody waits for an answer, and it should be a true one.
+    for (const session of last ? [] : skipped) {
+      const result = await use(session);
+      if (result) return result;
     }
     return (
       last ?? {
@@ -240,14 +267,42 @@ export class Sessions {
     );
   }
 
-  /** Lets what is under way finish until `deadlineMs` from now, then aborts it, and closes all connections. */
+  /**
+   * The best that the accounts of a route offer now. An empty route asks for no wait: whoever sends on it learns that
+   * there is no account.
+   */
+  async admission(
+    route: { applicationId: string; channel: DeliveryChannel; lane: Lane },
+    options: { repeats?: boolean } = {},
+  ): Promise<Admission> {
+    const sessions = await this.route(route.applicationId, route.channel, route.lane);
+    const now = Date.now();
+    const offers = sessions.map(({ circuit }) => circuit.admission(now, options));
+    if (offers.length === 0) return { waitMs: 0, most: Number.POSITIVE_INFINITY };
+    return offers.reduce((best, offer) =>
+      offer.most > best.most || (offer.most === best.most && offer.waitMs < best.waitMs) ? offer : best,
+    );
+  }
+
+  /**
+   * Lets what is under way finish until `deadlineMs` from now, then aborts it, and closes all connections. A server that
+   * answers nothing keeps its connections; they end with the process.
+   */
   async drain(deadlineMs: number): Promise<void> {
     const end = Date.now() + deadlineMs;
     while (Date.now() < end && [...this.#open.values()].some((session) => session.busy)) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     this.#abort.abort();
-    await Promise.allSettled([...this.#open.values()].map((session) => session.close()));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, closeMs);
+    });
+    await Promise.race([
+      Promise.allSettled([...this.#open.values()].map((session) => session.close())),
+      late,
+    ]);
+    clearTimeout(timer);
     this.#open.clear();
   }
 

@@ -1,8 +1,9 @@
 import sql from 'sql-template-tag';
-import type { Queryable } from '../platform/database.ts';
+import type { Database, Queryable } from '../platform/database.ts';
 import { uuidDay } from '../platform/ids.ts';
 import type { DispatchClass, Lane } from './dispatch.ts';
 import type { OutgoingMessage } from './provider.ts';
+import { storableJson, storableText } from './storable.ts';
 
 /** A row of `messages`, as it is inserted. */
 export interface MessageRow {
@@ -24,7 +25,8 @@ export async function insertMessages(
   rows: MessageRow[],
 ): Promise<void> {
   if (rows.length === 0) return;
-  const column = <Key extends keyof MessageRow>(key: Key) => rows.map((row) => row[key]);
+  const column = (key: keyof MessageRow) =>
+    rows.map((row) => (row[key] === null ? null : storableText(row[key])));
   await tx.query({
     name: 'insert-messages',
     text: `insert into messages (day, id, application_id, dispatch_id, campaign_id, channel, address, endpoint_id, user_id,
@@ -85,15 +87,53 @@ export async function insertWindow(tx: Queryable, window: SendWindow): Promise<v
       window.class,
       window.lane,
       window.expiresAt,
-      JSON.stringify(window.messages),
+      storableJson(window.messages),
     ],
   });
 }
 
-/** Which of these windows are in the database: what is asked after a connection broke during a commit. */
-export async function windowExists(db: Queryable, id: string): Promise<boolean> {
-  const { rowCount } = await db.query(sql`select from send_windows where id = ${id}`);
-  return rowCount === 1;
+/**
+ * Was this window committed? For when the connection broke during the commit; waits for the end of the transaction
+ * that inserted it, should it still run.
+ * @throws the database's error when it does not answer, or when the transaction does not end within seconds.
+ */
+export async function windowCommitted(database: Database, id: string): Promise<boolean> {
+  const client = await database.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query('begin');
+    await client.query(`set local lock_timeout = '5s'`);
+    // Whoever inserts the same key waits for the other transaction, which no plain read does.
+    const { rowCount } = await client.query(sql`
+      insert into send_windows (id, worker_id, application_id, dispatch_id, class, lane, expires_at, messages)
+      values (${id}, ${id}, '', ${id}, '', '', now(), '[]') on conflict do nothing`);
+    return rowCount === 0;
+  } finally {
+    await client.query('rollback').catch((error: Error) => {
+      broken = error;
+    });
+    client.release(broken);
+  }
+}
+
+/** Locks those of the windows that are still there, until the end of the transaction, and returns their ids. */
+export async function lockWindows(tx: Queryable, ids: string[]): Promise<Set<string>> {
+  const { rows } = await tx.query<{ id: string }>({
+    name: 'lock-windows',
+    text: 'select id from send_windows where id = any($1::uuid[]) order by id for update',
+    values: [[...new Set(ids)]],
+  });
+  return new Set(rows.map(({ id }) => id));
+}
+
+/** Deletes windows of which every message has its outcome. */
+export async function deleteWindows(tx: Queryable, ids: string[]): Promise<void> {
+  if (ids.length === 0) return;
+  await tx.query({
+    name: 'delete-windows',
+    text: 'delete from send_windows where id = any($1::uuid[])',
+    values: [ids],
+  });
 }
 
 /** A message that waits for its next attempt. */
@@ -112,38 +152,16 @@ export interface Retry {
   message: Omit<OutgoingMessage, 'attempt'>;
 }
 
+/** Queues repeats; one for a dispatch that was erased meanwhile, or of a message that waits already, is left out. */
 export async function insertRetries(tx: Queryable, retries: Retry[]): Promise<void> {
   if (retries.length === 0) return;
   await tx.query(sql`
     insert into retries (message_id, application_id, dispatch_id, endpoint_id, treatment_id, class, lane, due_at, expires_at,
                          attempt, message)
     select "messageId", "applicationId", "dispatchId", "endpointId", "treatmentId", class, lane, "dueAt", "expiresAt", attempt, message
-    from jsonb_to_recordset(${JSON.stringify(retries)}::jsonb)
+    from jsonb_to_recordset(${storableJson(retries)}::jsonb)
       as r("messageId" uuid, "applicationId" text, "dispatchId" uuid, "endpointId" text, "treatmentId" text, class text,
            lane text, "dueAt" timestamptz, "expiresAt" timestamptz, attempt int, message jsonb)
+    where exists (select from dispatches d where d.id = "dispatchId")
     on conflict (message_id) do nothing`);
-}
-
-/**
- * Takes due retries out of the queue; the caller writes their windows in the same transaction. Those of paused
- * dispatches stay; those of stopped or expired ones come too, with `state`, to get their outcome.
- */
-export async function takeDueRetries(
-  tx: Queryable,
-  lane: Lane,
-  limit: number,
-): Promise<(Retry & { state: string; campaignId: string | null })[]> {
-  const { rows } = await tx.query(sql`
-    with due as (
-      select r.message_id, d.state, d.campaign_id
-      from retries r join dispatches d on d.id = r.dispatch_id
-      where r.lane = ${lane} and (r.due_at <= now() or d.state = 'stopped') and d.state <> 'paused'
-      order by r.due_at limit ${limit}
-      for update of r skip locked
-    )
-    delete from retries r using due where r.message_id = due.message_id
-    returning r.message_id as "messageId", r.application_id as "applicationId", r.dispatch_id as "dispatchId",
-      r.endpoint_id as "endpointId", r.treatment_id as "treatmentId", r.class, r.lane, r.due_at as "dueAt",
-      r.expires_at as "expiresAt", r.attempt, r.message, due.state, due.campaign_id as "campaignId"`);
-  return rows;
 }
