@@ -46,10 +46,11 @@ export function jobList(context: ProcessContext): JobDefinition[] {
     },
     {
       name: 'trim-inbox',
-      description: 'Leaves each application the newest 10,000 messages of its inbox.',
+      description:
+        'Leaves each application the newest 10,000 messages of its inbox, none older than POSTRIDER_RETENTION_DAYS.',
       cron: '*/10 * * * *',
       async run() {
-        await trimInbox(database);
+        await trimInbox(database, { days: config.retentionDays }, clock);
       },
     },
     {

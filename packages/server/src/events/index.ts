@@ -1,5 +1,6 @@
 export { appendFacts } from './append.ts';
 export { type Appender, createAppender } from './appender.ts';
+export { eraseFacts } from './erase.ts';
 export { type Fact, maxBatchFacts, type StoredFact } from './fact.ts';
 export { factsByType, messageFacts } from './facts.ts';
 export { type LogLag, logLag } from './lag.ts';

@@ -1,9 +1,8 @@
 import sql from 'sql-template-tag';
 import type { Database } from '../platform/database.ts';
+import { deleteRows } from '../platform/delete-rows.ts';
 
-const chunkRows = 10_000;
-
-/** Tables with an application's rows; dispatches last, since a running one makes rows of the others. */
+/** Tables with an application's rows, beside the dispatches, which go first: a running one makes rows of these. */
 const tables = ['send_windows', 'retries', 'messages', 'inbox', 'endpoint_sends'];
 
 /** Deletes all that was said to an application's people, in chunks; when it breaks off, calling it again goes on. */
@@ -14,14 +13,5 @@ export async function eraseMessaging(database: Database, applicationId: string):
     delete from campaign_sends where campaign_id in (
       select distinct campaign_id from dispatches where application_id = ${applicationId} and campaign_id is not null)`);
   await database.query(sql`delete from dispatches where application_id = ${applicationId}`);
-  for (const table of tables) {
-    for (;;) {
-      const { rowCount } = await database.query(
-        `delete from ${table} where (tableoid, ctid) in (
-           select tableoid, ctid from ${table} where application_id = $1 limit ${chunkRows})`,
-        [applicationId],
-      );
-      if ((rowCount ?? 0) < chunkRows) break;
-    }
-  }
+  for (const table of tables) await deleteRows(database, table, 'application_id', applicationId);
 }

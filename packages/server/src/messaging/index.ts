@@ -12,6 +12,7 @@ export type {
   Treatment,
 } from './dispatch.ts';
 export { eraseMessaging } from './erase.sql.ts';
+export { countRetries } from './figures.sql.ts';
 export { clearInbox, getInboxMessage, listInbox, storeInInbox, trimInbox } from './inbox.ts';
 export { getMessage, type MessageFilter, searchMessages } from './message.sql.ts';
 export { Pipeline, type PipelineOptions } from './pipeline.ts';

@@ -1,131 +1,18 @@
 import sql from 'sql-template-tag';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { testDatabase } from '../../../../tests/support/database.ts';
+import { expect, test } from 'vitest';
 import { waitFor } from '../../../../tests/support/processes.ts';
-import { createApplication, putChannel } from '../accounts/index.ts';
-import { addSuppressions, upsertEndpoints } from '../audience/index.ts';
-import { createRenderer } from '../content/index.ts';
-import { ensurePartitions } from '../events/index.ts';
-import { systemClock } from '../platform/clock.ts';
+import { putChannel } from '../accounts/index.ts';
+import { addSuppressions } from '../audience/index.ts';
 import { hexId, uuidv7 } from '../platform/ids.ts';
-import { silentLog } from '../platform/log.ts';
-import { createSecrets } from '../platform/secrets.ts';
-import { providers } from '../providers/index.ts';
 import { accountFor } from './accounting.sql.ts';
-import { setDispatchState, startDispatch } from './dispatch.sql.ts';
-import type { DispatchPlan } from './dispatch.ts';
-import { listInbox, storeInInbox } from './inbox.ts';
+import { setDispatchState } from './dispatch.sql.ts';
+import { listInbox } from './inbox.ts';
 import { getMessage, searchMessages } from './message.sql.ts';
-import { Pipeline } from './pipeline.ts';
-import type { ProviderAccount, ProviderContext } from './provider.ts';
-import { createAccountLimits } from './provider-account-limits.ts';
-import { createRoutes } from './provider-account-route.ts';
-import { receiveReceipts } from './receipt.ts';
+import { accountOf, emailPlan, person, pipelineTest } from './pipeline.test-support.ts';
 import { resendInDoubt } from './resend.ts';
 
-const database = await testDatabase(20);
-const renderer = createRenderer({ clock: systemClock, log: silentLog });
-const pipelines: Pipeline[] = [];
-const context: ProviderContext = {
-  log: silentLog,
-  allowPrivateHosts: true,
-  receive: async (receipts) => void (await receiveReceipts(database, receipts)),
-  storeInInbox: (messages) => storeInInbox(database, messages),
-};
-
-beforeAll(() => ensurePartitions(database));
-afterAll(async () => {
-  await Promise.all(pipelines.map((pipeline) => pipeline.drain(5_000)));
-  await renderer.close();
-});
-
-/** A pipeline with its row in `workers`, as a process of its own would have. */
-async function createPipeline(
-  change: { routeFor?: () => Promise<ProviderAccount[]>; capsCount?: 'targeted' | 'sent' } = {},
-): Promise<Pipeline> {
-  const workerId = uuidv7();
-  await database.query(
-    sql`insert into workers (id, role, host, pid) values (${workerId}, 'worker', 'test', 1)`,
-  );
-  const secrets = createSecrets(Buffer.alloc(32, 1));
-  const pipeline = new Pipeline({
-    database,
-    log: silentLog,
-    workerId,
-    renderer,
-    senderOf: async () => ({ from: 'sender@example.com' }),
-    providers,
-    routeFor: change.routeFor ?? createRoutes({ database, secrets, clock: systemClock }).routeFor,
-    limits: createAccountLimits(database),
-    context,
-    retryFirstDelayMs: 50,
-    capsCount: change.capsCount ?? 'targeted',
-  });
-  pipelines.push(pipeline);
-  return pipeline;
-}
-
-async function createApp(): Promise<string> {
-  const { id } = await createApplication(database, 'test');
-  return id;
-}
-
-async function addEndpoints(applicationId: string, items: Record<string, unknown>[]): Promise<void> {
-  await database.transaction(async (tx) => {
-    await upsertEndpoints(tx, applicationId, items as never, { now: Date.now() });
-  });
-}
-
-const emailPlan: DispatchPlan = {
-  treatments: [
-    {
-      id: '0',
-      sizePercent: 100,
-      content: {
-        EMAIL: { inline: { subject: 'Hi {{Attributes.Name}}', html: '<p>{{Attributes.Name}}</p>' } },
-      },
-    },
-  ],
-  holdoutPercent: 0,
-  limits: {},
-};
-
-async function dispatchTo(
-  applicationId: string,
-  change: Partial<Parameters<typeof startDispatch>[1]> = {},
-): Promise<string> {
-  const id = uuidv7();
-  await database.transaction((tx) =>
-    startDispatch(tx, {
-      id,
-      applicationId,
-      kind: 'campaign',
-      class: 'promotional',
-      lane: 'bulk',
-      campaignId: hexId(),
-      plan: emailPlan,
-      members: sql`select id from endpoints where application_id = ${applicationId}`,
-      expiresAt: new Date(Date.now() + 3_600_000),
-      ...change,
-    }),
-  );
-  return id;
-}
-
-function finished(id: string): Promise<void> {
-  return waitFor(`dispatch ${id} to end`, async () => {
-    const { rows } = await database.query(sql`select finished_at from dispatches where id = ${id}`);
-    return rows[0].finished_at !== null;
-  });
-}
-
-const person = (index: number, change: object = {}) => ({
-  Id: `p${index}`,
-  ChannelType: 'EMAIL',
-  Address: `person.${index}@example.com`,
-  Attributes: { Name: [`N${index}`] },
-  ...change,
-});
+const { database, pipelines, createPipeline, createApp, addEndpoints, dispatchTo, finished } =
+  await pipelineTest();
 
 test('everybody gets the message or a reason, and the accounting adds up', async () => {
   const app = await createApp();
@@ -359,20 +246,9 @@ test('direct messages answer with the verdict of each recipient', async () => {
 test('the next account is asked when one cannot be used at all', async () => {
   const app = await createApp();
   await putChannel(database, app, 'EMAIL', { enabled: true, settings: {}, modifiedBy: 'test' });
-  const account = (id: string, provider: string, settings: Record<string, unknown>): ProviderAccount => ({
-    id,
-    applicationId: null,
-    channel: 'EMAIL',
-    provider,
-    name: id,
-    settings,
-    secrets: {},
-    messagesPerSecond: null,
-    dailyLimit: null,
-  });
   const route = [
-    account('broken', 'smtp', { host: '127.0.0.1', port: 1, tls: 'none' }),
-    account('works', 'sandbox', {}),
+    accountOf('broken', 'smtp', { host: '127.0.0.1', port: 1, tls: 'none' }),
+    accountOf('works', 'sandbox'),
   ];
   const pipeline = await createPipeline({ routeFor: async () => route });
   const [result] = await pipeline.sendDirect({

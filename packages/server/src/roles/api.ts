@@ -3,6 +3,7 @@ import { createApi, createWireEngine, operations, type Services } from '../edge/
 import { ensurePartitions } from '../events/index.ts';
 import { enqueue } from '../platform/jobs.ts';
 import { registerWorker } from '../platform/workers.ts';
+import { requestFigures, showPipeline } from './figures.ts';
 import { type RequestHandler, startHttpServer } from './http-server.ts';
 import type { ProcessContext, Role } from './process.ts';
 import { createCredentials, erasers, taggable } from './rooms.ts';
@@ -16,7 +17,7 @@ const drainMs = 20_000;
 export async function createApiRole(context: ProcessContext, peers: () => readonly number[]): Promise<Role> {
   const { config, database, log, clock, objects } = context;
   await ensurePartitions(database);
-  const registration = await registerWorker({ database, log, clock, role: 'api' });
+  const registration = await registerWorker({ database, log, clock, role: 'api', id: context.workerId });
   const sending = createSending(context, registration.id, { renderThreads: 1 });
   const { accessKeys, tokens } = createCredentials(context);
   const services: Services = {
@@ -36,7 +37,9 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
     clock,
     log,
     services,
+    observe: requestFigures(context),
   });
+  showPipeline(context, sending.pipeline);
   const api = await createApi({ ...sending, database, log, config, accessKeys, tokens, objects });
   const pinpoint: RequestHandler = (request, response) => {
     if (!request.url?.startsWith('/v1/')) return false;

@@ -1,7 +1,9 @@
 import { type ApplicationEraser, createAccessKeys, createTokens } from '../accounts/index.ts';
-import { eraseAudience } from '../audience/index.ts';
+import { eraseAudience, segmentExists } from '../audience/index.ts';
 import { templateExists } from '../content/index.ts';
 import type { Services } from '../edge/index.ts';
+import { campaignExists } from '../engagement/index.ts';
+import { eraseFacts } from '../events/index.ts';
 import { eraseMessaging } from '../messaging/index.ts';
 import type { ProcessContext } from './process.ts';
 
@@ -9,10 +11,13 @@ import type { ProcessContext } from './process.ts';
 export const erasers: readonly ApplicationEraser[] = [
   { room: 'messaging', erase: eraseMessaging },
   { room: 'audience', erase: eraseAudience },
+  { room: 'events', erase: eraseFacts },
 ];
 
 /** What can have tags beside applications. */
 export const taggable: Services['taggable'] = {
+  campaigns: (db, { applicationId = '', id }) => campaignExists(db, applicationId, id),
+  segments: (db, { applicationId = '', id }) => segmentExists(db, applicationId, id),
   templates: (db, { id, templateType = '' }) => templateExists(db, templateType, id),
 };
 

@@ -3,6 +3,7 @@ import { createNumberer, createSubscriber, ensurePartitions } from '../events/in
 import { jobList } from '../jobs.ts';
 import { startJobs } from '../platform/jobs.ts';
 import { registerWorker } from '../platform/workers.ts';
+import { showInstallation, showPipeline } from './figures.ts';
 import { startHttpServer } from './http-server.ts';
 import type { ProcessContext, Role } from './process.ts';
 import { createSending } from './sending.ts';
@@ -24,7 +25,7 @@ export function createWorkerRole(context: ProcessContext): Role {
   const start = async () => {
     const port = await server.listening;
     await ensurePartitions(database);
-    const registration = await registerWorker({ database, log, clock, role: 'worker' });
+    const registration = await registerWorker({ database, log, clock, role: 'worker', id: context.workerId });
     const workerId = registration.id;
     const { pipeline, renderer } = createSending(context, workerId, { renderThreads: 1 });
     const counters = createSubscriber({ database, log, ...campaignCounters });
@@ -42,6 +43,8 @@ export function createWorkerRole(context: ProcessContext): Role {
       concurrency: config.jobConcurrency,
       jobs: jobList(context),
     });
+    showInstallation(context);
+    showPipeline(context, pipeline);
     pipeline.startWorker();
     numberer.start();
     counters.start();
