@@ -5,10 +5,18 @@ export const factColumns = raw(`batch_id as "batchId", seq, day, type, applicati
   round(extract(epoch from occurred_at) * 1000)::int8 as "occurredAt",
   endpoint_id as "endpointId", message_id as "messageId", dispatch_id as "dispatchId", payload`);
 
-export function selectMessageFacts(messageIds: readonly string[], fromDay: string, limit: number): Sql {
-  return sql`select ${factColumns} from events
-    where message_id = any (${messageIds}::uuid[]) and day >= ${fromDay}
-    order by batch_id, seq limit ${limit}`;
+/**
+ * Message by message, each through the index: a partition that is young has no statistics, and for a list of ids the
+ * planner would then read it whole.
+ */
+export function selectMessageFacts(messageIds: readonly string[], fromDay: string, perMessage: number): Sql {
+  return sql`select fact.* from unnest(${messageIds}::uuid[]) as asked (id)
+    cross join lateral (
+      select ${factColumns} from events
+      where message_id = asked.id and day >= ${fromDay}
+      order by batch_id, seq limit ${perMessage}
+    ) fact
+    order by fact."batchId", fact.seq`;
 }
 
 export interface FactPosition {

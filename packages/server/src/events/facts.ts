@@ -7,9 +7,9 @@ import { type FactPosition, selectFactsByType, selectMessageFacts } from './fact
 const dayMs = 86_400_000;
 const latestTime = 253_402_300_799_999;
 
-/** Messages whose timelines one call reads, and facts that it answers. */
+/** Messages whose timelines one call reads, and facts of one of them. */
 const maxMessages = 1_000;
-const maxMessageFacts = 20_000;
+const maxFactsPerMessage = 500;
 
 /** Facts of one page. */
 const maxPage = 1_000;
@@ -17,7 +17,7 @@ const maxPage = 1_000;
 /**
  * What happened to these messages, in the order of arrival: the timeline of each. Reads only the partitions from the
  * messages' own day on.
- * @param messageIds UUIDv7s, at most 1,000; the 20,000 first facts are answered
+ * @param messageIds UUIDv7s, at most 1,000; of each the first 500 facts are answered
  */
 export async function messageFacts(db: Queryable, messageIds: readonly string[]): Promise<StoredFact[]> {
   if (messageIds.length === 0) return [];
@@ -27,7 +27,9 @@ export async function messageFacts(db: Queryable, messageIds: readonly string[])
   const oldest = messageIds.reduce((least, id) => Math.min(least, uuidTime(id)), Number.POSITIVE_INFINITY);
   // A day of slack for servers whose clocks differ around midnight.
   const fromDay = new Date(Math.max(oldest - dayMs, 0)).toISOString().slice(0, 10);
-  const { rows } = await db.query<StoredFact>(selectMessageFacts(messageIds, fromDay, maxMessageFacts));
+  const { rows } = await db.query<StoredFact>(
+    selectMessageFacts([...new Set(messageIds)], fromDay, maxFactsPerMessage),
+  );
   return rows;
 }
 
