@@ -27,6 +27,7 @@ const samples: { [Name in OperationName]?: (ids: KnownIds) => unknown } = {
     Name: 'fuzz',
     Dimensions: { Attributes: { plan: { AttributeType: 'INCLUSIVE', Values: ['pro'] } } },
   }),
+  CreateSmsTemplate: () => ({ Body: 'Hello {{User.UserId}}' }),
   RemoveAttributes: () => ({ Blacklist: ['plan'] }),
   SendMessages: () => ({
     Addresses: { 'fuzz@example.com': { ChannelType: 'EMAIL' } },
@@ -37,6 +38,7 @@ const samples: { [Name in OperationName]?: (ids: KnownIds) => unknown } = {
   UpdateEndpoint: () => ({ Address: 'fuzz@example.com', ChannelType: 'EMAIL', User: { UserId: 'u' } }),
   UpdateEndpointsBatch: () => ({ Item: [{ Id: 'e', Address: 'fuzz@example.com', ChannelType: 'EMAIL' }] }),
   UpdateSegment: () => ({ Name: 'renamed' }),
+  UpdateSmsTemplate: () => ({ Body: 'Hello' }),
   UpdateTemplateActiveVersion: () => ({ Version: '1' }),
 };
 
