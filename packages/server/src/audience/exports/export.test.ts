@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -296,7 +297,12 @@ test('a run whose job is gone or taken stops in the middle of its piece and leav
 
 test('a store that refuses without reading, while there is much to write', async () => {
   const app = hexId();
-  await fill(app, 2000);
+  // More than all buffers on the way hold, also when it is compressed.
+  const items = Array.from({ length: 5000 }, (_, index) => ({
+    Id: `e${index}`,
+    Attributes: { noise: [randomBytes(75).toString('base64')] },
+  }));
+  await database.transaction((tx) => upsertEndpoints(tx, app, items, { now: Date.now() }));
   const { id } = await newJob(app);
   const refusing = storeWith(() => Promise.reject(new ObjectError('bad_name', 'full')));
   expect(await runExportJob({ ...dependencies, objects: refusing, pageEndpoints: 100 }, app, id, never)).toBe(
