@@ -1,4 +1,5 @@
 import {
+  type AttributeDimension,
   CreateAppCommand,
   CreateSegmentCommand,
   DeleteSegmentCommand,
@@ -62,7 +63,7 @@ beforeAll(async () => {
 const everything: SegmentDimensions = {
   Attributes: {
     plan: { AttributeType: 'INCLUSIVE', Values: ['gold', "o'hara", '100%'] },
-    constructor: { AttributeType: 'CONTAINS', Values: ['\\"'] },
+    ['constructor' as string]: { AttributeType: 'CONTAINS', Values: ['\\"'] },
     'signed up': { AttributeType: 'BETWEEN', Values: ['2024-01-01', '2024-12-31T23:59:59Z'] },
   },
   UserAttributes: { tier: { AttributeType: 'EXCLUSIVE', Values: ['none'] } },
@@ -97,7 +98,7 @@ describe('segments of the Pinpoint API', () => {
   });
 
   test('a dimension may be called __proto__', async () => {
-    const dimension = { AttributeType: 'INCLUSIVE', Values: ['x'] } as const;
+    const dimension: AttributeDimension = { AttributeType: 'INCLUSIVE', Values: ['x'] };
     const made = await create({ Dimensions: { Attributes: { ['__proto__']: dimension } } });
     // The SDK loses this name in what it reads, so the row is looked at.
     const { rows } = await database.query(
