@@ -29,7 +29,7 @@ export async function fillEndpoints(
              'Interests', jsonb_build_array((array['hiking','cooking','chess','music','films'])[1 + n % 5],
                                             (array['sea','hills','towns'])[1 + n % 3]),
              'Plan', jsonb_build_array((array['free','silver','gold','team'])[1 + (n / 7) % 4])),
-           jsonb_build_object('Orders', n % 50, 'Spent', (n * 7919) % 10000 / 10.0),
+           jsonb_build_object('Orders', n % 50, 'Spent', (n::bigint * 7919) % 10000 / 10.0),
            jsonb_build_object('Platform', (array['ios','android','web'])[1 + n % 3], 'AppVersion', '3.' || n % 9,
              'Locale', 'de-DE', 'Timezone', 'Europe/Berlin'),
            jsonb_build_object('Country', (array['DE','FR','GB','US','JP','BR','IN','ES'])[1 + (n / 3) % 8],
