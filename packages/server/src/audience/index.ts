@@ -19,9 +19,16 @@ export {
 export { type Recipient, shownUserId, toEndpointResponse } from './endpoints/row.ts';
 export { type UpsertOptions, type UpsertResult, upsertEndpoints } from './endpoints/upsert.ts';
 export { eraseAudience } from './erase.ts';
-export { createExportJob, type ExportJob, getExportJob, listExportJobs } from './exports/job.ts';
+export {
+  createExportJob,
+  type ExportFile,
+  type ExportJob,
+  getExportJob,
+  listExportFiles,
+  listExportJobs,
+} from './exports/job.ts';
 export { runWaitingExports } from './exports/run.ts';
-export { createImportJob, getImportJob, type ImportJob, listImportJobs } from './imports/job.ts';
+export { createImportJob, getImportJob, type ImportJob, type Job, listImportJobs } from './imports/job.ts';
 export { runWaitingImports } from './imports/run.ts';
 export { type CompiledSegment, type CompileOptions, compileSegment } from './segments/compile.ts';
 export type { SegmentDefinition } from './segments/criteria.ts';

@@ -10,7 +10,9 @@ import { createGate } from './authenticate.ts';
 import { campaignRoutes } from './campaigns.ts';
 import type { ApiContext } from './context.ts';
 import { endpointRoutes } from './endpoints.ts';
+import { exportRoutes } from './exports.ts';
 import { addIdempotency } from './idempotency.ts';
+import { importRoutes } from './imports.ts';
 import { inboxRoutes } from './inbox.ts';
 import { inboxPage } from './inbox-page.ts';
 import { keyRoutes } from './keys.ts';
@@ -73,6 +75,8 @@ export async function createApi(context: ApiContext): Promise<Api> {
     accountRoutes,
     endpointRoutes,
     segmentRoutes,
+    importRoutes,
+    exportRoutes,
     messageRoutes,
     campaignRoutes,
     objectRoutes,

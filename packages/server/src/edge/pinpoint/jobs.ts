@@ -1,5 +1,5 @@
 import type { ExportJobResponse, ImportJobResponse } from '@aws-sdk/client-pinpoint';
-import { authorizeBucket, getApplication } from '../../accounts/index.ts';
+import { authorizeBucket, getApplication, recordAudit } from '../../accounts/index.ts';
 import {
   createExportJob,
   createImportJob,
@@ -12,6 +12,7 @@ import {
   listImportJobs,
 } from '../../audience/index.ts';
 import { isoTime } from '../../platform/clock.ts';
+import type { Transaction } from '../../platform/database.ts';
 import { parseS3Url } from '../../platform/objects.ts';
 import { decodeToken, type OperationContext, type OperationHandlers, page, pageLimit } from '../aws/index.ts';
 
@@ -20,9 +21,12 @@ export const jobs = {
   async CreateImportJob({ ApplicationId, ImportJobRequest: request }, ctx) {
     await getApplication(ctx.database, ApplicationId);
     checkBucket(ctx, request.S3Url);
-    const job = await createImportJob(ctx.database, ApplicationId, request, ctx.clock.now());
-    // Only wakes: when this is lost, a regular look finds the job.
-    await ctx.services.enqueue('run-imports', {});
+    const job = await ctx.database.transaction(async (tx) => {
+      const created = await createImportJob(tx, ApplicationId, request, ctx.clock.now());
+      await audit(tx, ctx, 'CreateImportJob', ApplicationId, { jobId: created.id, s3Url: request.S3Url });
+      return created;
+    });
+    await wake(ctx, 'run-imports');
     return { ImportJobResponse: toImportResponse(ApplicationId, job) };
   },
 
@@ -45,8 +49,13 @@ export const jobs = {
   async CreateExportJob({ ApplicationId, ExportJobRequest: request }, ctx) {
     await getApplication(ctx.database, ApplicationId);
     checkBucket(ctx, request.S3UrlPrefix);
-    const job = await createExportJob(ctx.database, ApplicationId, request, ctx.clock.now());
-    await ctx.services.enqueue('run-exports', {});
+    const job = await ctx.database.transaction(async (tx) => {
+      const created = await createExportJob(tx, ApplicationId, request, ctx.clock.now());
+      const { S3UrlPrefix: s3UrlPrefix, SegmentId: segmentId } = request;
+      await audit(tx, ctx, 'CreateExportJob', ApplicationId, { jobId: created.id, s3UrlPrefix, segmentId });
+      return created;
+    });
+    await wake(ctx, 'run-exports');
     return { ExportJobResponse: toExportResponse(ApplicationId, job) };
   },
 
@@ -66,10 +75,28 @@ export const jobs = {
   },
 } satisfies OperationHandlers;
 
+/** The job is there; when nobody can be woken, a regular look finds it within a minute. */
+async function wake({ services, log }: OperationContext, job: 'run-imports' | 'run-exports'): Promise<void> {
+  await services
+    .enqueue(job, {})
+    .catch((error: unknown) => log.warn({ err: error, job }, 'cannot wake a job'));
+}
+
 /** May the caller read and write there? An address that is none is refused with its form, by the room. */
 function checkBucket(ctx: OperationContext, url: string): void {
   const parsed = parseS3Url(url);
   if (parsed) authorizeBucket(ctx.principal, parsed.bucket);
+}
+
+/** Both move personal data across the border of the server, so who did it is kept. */
+async function audit(
+  tx: Transaction,
+  { principal }: OperationContext,
+  operation: string,
+  applicationId: string,
+  detail: Record<string, unknown>,
+): Promise<void> {
+  await recordAudit(tx, { principal, action: `mobiletargeting:${operation}`, applicationId, detail });
 }
 
 interface Paging {
