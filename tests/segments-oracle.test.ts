@@ -172,6 +172,19 @@ describe(`200 random segments over 5,000 random endpoints (seed ${seed})`, { tim
     expect(populated).toBeGreaterThan(80);
   });
 
+  test('parallel workers agree, which count large applications', async () => {
+    for (const { id, version, definition, expected } of made.filter((_, index) => index % 8 === 0)) {
+      const target = { segmentId: id, version };
+      const { total } = await database.transaction(async (tx) => {
+        await tx.query('set local parallel_setup_cost = 0');
+        await tx.query('set local parallel_tuple_cost = 0');
+        await tx.query('set local min_parallel_table_scan_size = 0');
+        return countSegment(tx, application, target, { now });
+      });
+      expect(total, JSON.stringify(definition)).toBe(expected.size);
+    }
+  });
+
   test('explain agrees, part by part', async () => {
     for (const { id, version, definition, expected } of made) {
       const inside = sample(world, (one) => expected.has(one.id));

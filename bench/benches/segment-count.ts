@@ -76,7 +76,7 @@ function cases(imported: string): { name: string; floor: number; request: Segmen
     },
     {
       name: 'segment-count with a user attribute and a group of NONE',
-      floor: 0.3,
+      floor: 0.2,
       request: {
         SegmentGroups: {
           Include: 'ALL',
@@ -94,7 +94,7 @@ function cases(imported: string): { name: string; floor: number; request: Segmen
     },
     {
       name: 'segment-count without an index to help',
-      floor: 0.1,
+      floor: 0.06,
       request: {
         Dimensions: {
           Attributes: {
@@ -109,7 +109,7 @@ function cases(imported: string): { name: string; floor: number; request: Segmen
     },
     {
       name: 'segment-count without a third that was imported',
-      floor: 0.1,
+      floor: 0.06,
       request: {
         SegmentGroups: {
           Groups: [

@@ -98,11 +98,26 @@ create table segment_users (
 
 -- Reading of attribute values in segments.
 
+-- Is one of several values an instant in the range? A function, and not a subquery in the statement, because a
+-- correlated subquery keeps PostgreSQL from counting in parallel. Bounds of null are open.
+create function any_instant(attribute_values jsonb, earliest bigint, latest bigint) returns boolean
+language plpgsql stable parallel safe as $$
+declare
+  value text;
+  at bigint;
+begin
+  for value in select jsonb_array_elements_text(attribute_values) loop
+    at := instant_ms(value);
+    if at >= coalesce(earliest, at) and at <= coalesce(latest, at) then return true; end if;
+  end loop;
+  return false;
+end $$;
+
 -- Milliseconds since the epoch of a date or datetime in ISO 8601 (`2026-11-21`, `2026-11-21T10:15Z`,
 -- `2026-11-21T10:15:30.123456+01:00`; UTC without an offset), null for any other text, never an error.
 -- The same grammar as audience/segments/instant.ts. A list of shapes, because it is hashed: regular expressions of
 -- this length cost ten times as much, and a function in PL/pgSQL twenty times. PostgreSQL 15 has no
--- pg_input_is_valid and gets a slower one of its own.
+-- pg_input_is_valid and gets its own. No exception block: parallel workers cannot run one.
 do $migration$
 declare
   shapes text;
@@ -117,12 +132,20 @@ begin
   ) as every;
   if current_setting('server_version_num')::int < 160000 then
     execute $function$
-      create function is_timestamptz(value text) returns boolean language plpgsql stable parallel safe as $body$
+      create function is_timestamptz(value text) returns boolean language plpgsql immutable parallel safe as $body$
+      declare
+        month text := substr(value, 6, 2);
+        offset_text text := substring(substr(value, 17) from '[+-](.*)$');
       begin
-        perform value::timestamptz;
-        return true;
-      exception when others then
-        return false;
+        return left(value, 4) <> '0000' and month between '01' and '12'
+          and substr(value, 9, 2) between '01' and case
+            when month in ('04', '06', '09', '11') then '30'
+            when month <> '02' then '31'
+            when left(value, 4)::int % 4 = 0 and (left(value, 4)::int % 100 <> 0 or left(value, 4)::int % 400 = 0) then '29'
+            else '28' end
+          and substr(value, 12, 2) < '24' and substr(value, 15, 2) < '60'
+          and (substr(value, 17, 1) <> ':' or substr(value, 18, 2) < '60')
+          and coalesce(left(offset_text, 2) < '16' and right(offset_text, 2) < '60', true);
       end $body$
     $function$;
     valid := 'is_timestamptz(value)';
@@ -138,21 +161,6 @@ begin
     $body$
   $function$, '{' || shapes || '}', valid);
 end $migration$;
-
--- Is one of several values an instant in the range? A function, and not a subquery in the statement, because a
--- correlated subquery keeps PostgreSQL from counting in parallel. Bounds of null are open.
-create function any_instant(attribute_values jsonb, earliest bigint, latest bigint) returns boolean
-language plpgsql stable parallel safe as $$
-declare
-  value text;
-  at bigint;
-begin
-  for value in select jsonb_array_elements_text(attribute_values) loop
-    at := instant_ms(value);
-    if at >= coalesce(earliest, at) and at <= coalesce(latest, at) then return true; end if;
-  end loop;
-  return false;
-end $$;
 
 -- Great-circle distance in kilometres (haversine on the mean radius).
 create function great_circle_km(latitude1 float8, longitude1 float8, latitude2 float8, longitude2 float8)
