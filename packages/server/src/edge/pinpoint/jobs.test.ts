@@ -183,3 +183,22 @@ test('a key that is bound to buckets may use no others', async () => {
     }),
   );
 });
+
+test('a job that was written is answered, also when nobody can be woken for it', async () => {
+  const app = await application();
+  const silent = await wireServer({
+    database,
+    services: { enqueue: () => Promise.reject(new Error('no queue')) },
+  });
+  const { ExportJobResponse } = await silent.client().send(
+    new CreateExportJobCommand({
+      ApplicationId: app,
+      ExportJobRequest: { RoleArn, S3UrlPrefix: 's3://files/later' },
+    }),
+  );
+  expect(ExportJobResponse!.JobStatus).toBe('CREATED');
+  await runWaitingExports(dependencies, never);
+  const JobId = ExportJobResponse!.Id!;
+  const later = await client.send(new GetExportJobCommand({ ApplicationId: app, JobId }));
+  expect(later.ExportJobResponse!.JobStatus).toBe('COMPLETED');
+});
