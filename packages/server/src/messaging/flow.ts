@@ -7,8 +7,7 @@ import { recoverWindow } from './recovery.ts';
 import type { RoutedResult, Sessions } from './session.ts';
 import { type SendWindow, windowCommitted } from './window.sql.ts';
 
-/** How long the committer of a window waits to hear whether it was committed. */
-const answerLimitMs = 15_000;
+const defaultAnswerLimitMs = 15_000;
 const maxWaitMs = 5_000;
 
 export interface FlowOptions {
@@ -16,6 +15,8 @@ export interface FlowOptions {
   sessions: Sessions;
   outcomes: OutcomeWriter;
   log: Log;
+  /** How long the committer of a window waits to hear whether it was committed; 15 seconds when absent. */
+  answerLimitMs?: number;
 }
 
 /** What every lane and the direct sends share: commit a window, hand its messages over, write what came of them. */
@@ -46,7 +47,10 @@ export class Flow {
       if (error instanceof GivenUp) return false;
       if (!isConnectionError(error)) throw error;
       log.warn({ err: error }, 'The connection broke while a window was committed');
-      const committed = await this.#wasCommitted(windowId, performance.now() + answerLimitMs);
+      const committed = await this.#wasCommitted(
+        windowId,
+        performance.now() + (this.#options.answerLimitMs ?? defaultAnswerLimitMs),
+      );
       if (committed !== undefined) return committed;
       void this.#settleLater(windowId);
       throw new CallerError(

@@ -64,9 +64,14 @@ export class OutcomeWriter {
 
   /** Messages whose outcome is not committed yet, over all windows. */
   get pending(): number {
-    let total = this.#waiting.length + this.#committing;
+    let total = this.unwritten;
     for (const left of this.#open.values()) total += left;
     return total;
+  }
+
+  /** Of these, the ones that the provider has answered. */
+  get unwritten(): number {
+    return this.#waiting.length + this.#committing;
   }
 
   async #run(): Promise<void> {

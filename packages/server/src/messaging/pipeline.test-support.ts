@@ -1,5 +1,5 @@
 import sql from 'sql-template-tag';
-import { afterAll } from 'vitest';
+import { afterAll, onTestFinished } from 'vitest';
 import { testDatabase } from '../../../../tests/support/database.ts';
 import { waitFor } from '../../../../tests/support/processes.ts';
 import { createApplication } from '../accounts/index.ts';
@@ -58,19 +58,15 @@ export async function pipelineTest() {
   const database = await testDatabase(20);
   await ensurePartitions(database);
   const renderer = createRenderer({ clock: systemClock, log: silentLog });
-  const pipelines: Pipeline[] = [];
   const context: ProviderContext = {
     log: silentLog,
     allowPrivateHosts: true,
     receive: async (receipts) => void (await receiveReceipts(database, receipts)),
     storeInInbox: (messages) => storeInInbox(database, messages),
   };
-  afterAll(async () => {
-    await Promise.all(pipelines.map((pipeline) => pipeline.drain(5_000)));
-    await renderer.close();
-  });
+  afterAll(() => renderer.close());
 
-  /** A pipeline with its row in `workers`, as a process of its own would have. */
+  /** A pipeline with its row in `workers`, as a process of its own would have. It ends with the calling test. */
   async function createPipeline(
     change: Partial<PipelineOptions> = {},
   ): Promise<Pipeline & { workerId: string }> {
@@ -93,7 +89,7 @@ export async function pipelineTest() {
       capsCount: 'targeted',
       ...change,
     });
-    pipelines.push(pipeline);
+    onTestFinished(() => pipeline.drain(1_000));
     return Object.assign(pipeline, { workerId });
   }
 
@@ -142,7 +138,7 @@ export async function pipelineTest() {
     );
   }
 
-  return { database, pipelines, createPipeline, createApp, addEndpoints, dispatchTo, finished };
+  return { database, createPipeline, createApp, addEndpoints, dispatchTo, finished };
 }
 
 /** A provider that answers what a test says, and its one account: `providers` and `routeFor` of a pipeline. */
@@ -230,8 +226,14 @@ export function faulty(
       }
       const client = await database.connect();
       await client.query('begin');
-      await work(client);
-      setTimeout(() => void client.query('commit').finally(() => client.release()), 1_000);
+      try {
+        await work(client);
+      } catch (error) {
+        await client.query('rollback');
+        client.release();
+        throw error;
+      }
+      setTimeout(() => void client.query('commit').finally(() => client.release()), 300);
       throw lost();
     },
   };

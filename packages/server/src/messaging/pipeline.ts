@@ -33,6 +33,8 @@ export interface PipelineOptions {
   context: SessionsOptions['context'];
   retryFirstDelayMs: number;
   capsCount: 'targeted' | 'sent';
+  /** See FlowOptions. For tests. */
+  answerLimitMs?: number;
 }
 
 /** Everything of one process that sends: the direct way always, the lanes and the recovery when it is a worker. */
@@ -46,6 +48,7 @@ export class Pipeline {
   #retries: RetryRunner[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
   #stopping = false;
+  #draining: Promise<void> | undefined;
 
   constructor(options: PipelineOptions) {
     const { database, log } = options;
@@ -57,7 +60,14 @@ export class Pipeline {
       firstDelayMs: options.retryFirstDelayMs,
       capsCount: options.capsCount,
     });
-    this.#flow = new Flow({ database, sessions: this.#sessions, outcomes: this.#outcomes, log });
+    const { answerLimitMs } = options;
+    this.#flow = new Flow({
+      database,
+      sessions: this.#sessions,
+      outcomes: this.#outcomes,
+      log,
+      answerLimitMs,
+    });
     this.#composer = createComposer(options);
   }
 
@@ -107,7 +117,12 @@ export class Pipeline {
    * committed; what a server has not answered by then is in doubt, for those who take over. Takes a few seconds more
    * than the deadline at most.
    */
-  async drain(deadlineMs: number): Promise<void> {
+  drain(deadlineMs: number): Promise<void> {
+    this.#draining ??= this.#drain(deadlineMs);
+    return this.#draining;
+  }
+
+  async #drain(deadlineMs: number): Promise<void> {
     this.#stopping = true;
     for (const timer of this.#timers) clearTimeout(timer);
     const end = Date.now() + deadlineMs;
@@ -115,7 +130,9 @@ export class Pipeline {
     await Promise.race([runners, pause(deadlineMs)]);
     await this.#sessions.drain(Math.max(0, end - Date.now()));
     this.#flow.end();
-    for (const last = Date.now() + lastOutcomesMs; this.#outcomes.pending > 0 && Date.now() < last; )
+    // One turn of the loop, in which those that were just answered come to the writer.
+    await pause(0);
+    for (const last = Date.now() + lastOutcomesMs; this.#outcomes.unwritten > 0 && Date.now() < last; )
       await pause(20);
   }
 
