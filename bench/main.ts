@@ -49,7 +49,11 @@ async function runAll(
   // The database server may run as another user, which must get through.
   await chmod(directory, 0o755);
   const server = await startPostgres({ directory: join(directory, 'postgres') });
-  const interrupted = () => void server.stop().finally(() => process.exit(130));
+  const cleanUp = async () => {
+    await server.stop();
+    await rm(directory, { recursive: true, force: true });
+  };
+  const interrupted = () => void cleanUp().finally(() => process.exit(130));
   process.once('SIGINT', interrupted);
   process.once('SIGTERM', interrupted);
   const measures: Measure[] = [];
@@ -67,8 +71,7 @@ async function runAll(
       }
     }
   } finally {
-    await server.stop();
-    await rm(directory, { recursive: true, force: true });
+    await cleanUp();
   }
   return { measures, errors };
 }
