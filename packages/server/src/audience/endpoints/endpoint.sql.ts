@@ -81,7 +81,24 @@ export interface UserEndpoint {
   effectiveAt: number;
 }
 
-/** Which registered endpoints these users have. */
+/**
+ * Begins work that can be taken back (`takeBack`) and is ended by `endWork`. Its statements are planned without a look
+ * at their values: of an application that is new, or grew a lot since the tables were last analysed, PostgreSQL
+ * believes that it has a row or two, and would read all of it for each chunk.
+ */
+export async function beginWork(tx: Transaction): Promise<void> {
+  await tx.query('set local plan_cache_mode = force_generic_plan; savepoint work');
+}
+
+export async function takeBack(tx: Transaction): Promise<void> {
+  await tx.query('rollback to savepoint work');
+}
+
+export async function endWork(tx: Transaction): Promise<void> {
+  await tx.query('release savepoint work; set local plan_cache_mode to default');
+}
+
+/** Which registered endpoints these users have. The subquery is not flattened, so a user is one look at an index. */
 export async function selectUserEndpoints(
   db: Queryable,
   applicationId: string,
@@ -89,9 +106,12 @@ export async function selectUserEndpoints(
 ): Promise<UserEndpoint[]> {
   const { rows } = await db.query<UserEndpoint>({
     name: 'endpoints-of-users',
-    text: `select user_id as "userId", id, channel,
-        floor(extract(epoch from effective_at) * 1000)::int8 as "effectiveAt"
-      from endpoints where application_id = $1 and user_id = any($2) and segment_id is null`,
+    text: `select found.* from unnest($2::text[]) as wanted (id) cross join lateral (
+        select e.user_id as "userId", e.id, e.channel,
+          floor(extract(epoch from e.effective_at) * 1000)::int8 as "effectiveAt"
+        from endpoints e
+        where e.application_id = $1 and e.user_id = wanted.id and e.segment_id is null offset 0
+      ) as found`,
     values: [applicationId, userIds],
   });
   return rows;
@@ -107,10 +127,11 @@ export async function selectActiveByAddress(
 ): Promise<{ id: string; channel: string; address: string }[]> {
   const { rows } = await db.query<{ id: string; channel: string; address: string }>({
     name: 'endpoints-by-address',
-    text: `select e.id, e.channel, e.address
-      from unnest($3::text[], $4::text[]) as wanted (channel, address)
-      join endpoints e on e.application_id = $1 and e.address = wanted.address
-      where e.channel = wanted.channel and e.status = 'ACTIVE' and e.segment_id is not distinct from $2`,
+    text: `select found.* from unnest($3::text[], $4::text[]) as wanted (channel, address) cross join lateral (
+        select e.id, e.channel, e.address from endpoints e
+        where e.application_id = $1 and e.address = wanted.address and e.channel = wanted.channel
+          and e.status = 'ACTIVE' and e.segment_id is not distinct from $2 offset 0
+      ) as found`,
     values: [applicationId, segmentId, channels, addresses],
   });
   return rows;

@@ -356,3 +356,33 @@ test('members of a segment live apart from registered endpoints with the same id
   expect((await getUserEndpoints(database, app, 'u')).length).toBe(1);
   await expect(put(app, [{ Id: `${segmentId}.a` }])).rejects.toThrow('this id is taken by a member');
 });
+
+test('a batch reads about as many rows as it has, however wrong the statistics of the tables are', async () => {
+  const old = hexId();
+  const app = hexId();
+  const item = (index: number) => ({
+    Id: `e${index}`,
+    ChannelType: 'EMAIL',
+    Address: `a${index}@example.com`,
+    User: { UserId: `u${index}` },
+  });
+  const items = (from: number, count: number) =>
+    Array.from({ length: count }, (_, index) => item(from + index));
+  await put(old, items(0, 2000));
+  await database.query('analyze endpoints; analyze users');
+  // Now PostgreSQL knows of one application, and takes any other for almost empty.
+  await put(app, items(0, 20_000));
+  const read = await database.transaction(async (tx) => {
+    for (let round = 0; round < 7; round++) {
+      const more = items(round * 1000, 1000).map((given) => ({ ...given, Id: `${given.Id}x` }));
+      await upsertEndpoints(tx, app, more, { now: start });
+    }
+    const { rows } = await tx.query(
+      `select sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) as read from pg_stat_xact_user_tables
+        where relname in ('endpoints', 'users')`,
+    );
+    return Number(rows[0].read);
+  });
+  expect(read).toBeGreaterThan(7 * 1000);
+  expect(read).toBeLessThan(7 * 1000 * 20);
+});

@@ -11,6 +11,8 @@ import {
 } from './apply.ts';
 import { drawCohort } from './cohort.ts';
 import {
+  beginWork,
+  endWork,
   insertEndpoints,
   insertUsers,
   lockAddresses,
@@ -19,6 +21,7 @@ import {
   selectEndpoints,
   selectUserEndpoints,
   selectUsers,
+  takeBack,
   updateEndpoints,
   updateUsers,
 } from './endpoint.sql.ts';
@@ -193,15 +196,15 @@ class Batch {
 
   /** Tries until no other transaction came between reading and writing; going back releases this attempt's locks. */
   async run(): Promise<Applied> {
+    await beginWork(this.#tx);
     while (this.attempts < maxAttempts) {
       this.attempts += 1;
-      await this.#tx.query('savepoint upsert');
       const applied = await this.#attempt();
       if (applied) {
-        await this.#tx.query('release savepoint upsert');
+        await endWork(this.#tx);
         return applied;
       }
-      await this.#tx.query('rollback to savepoint upsert');
+      await takeBack(this.#tx);
     }
     throw new CallerError('unavailable', 'These endpoints are changed by others all the time; try again');
   }

@@ -137,6 +137,7 @@ export class Chunks {
     for (let attempt = 1; ; attempt++) {
       try {
         await this.#dependencies.database.transaction((tx) => this.#chunk(tx, lane, entries, position));
+        this.#state.processed += entries.length;
         return;
       } catch (error) {
         // Somebody else's statements may lock in another order than ours.

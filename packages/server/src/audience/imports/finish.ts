@@ -109,6 +109,22 @@ function newSegment(
   });
 }
 
+/** So many rows change what PostgreSQL should know of the tables. */
+const manyRows = 10_000;
+
+/**
+ * A campaign may start the moment the import is done: without this, PostgreSQL would believe until its next look
+ * (a minute or more) that the application is empty, and plan for that.
+ */
+export async function analyseAfter({ database, log }: ImportDependencies, processed: number): Promise<void> {
+  if (processed < manyRows) return;
+  try {
+    await database.query('analyze endpoints, users, endpoint_activity, segment_endpoints, segment_users');
+  } catch (error) {
+    log.warn({ err: error }, 'cannot analyse the tables after an import');
+  }
+}
+
 const pageRows = 1000;
 
 /** Writes all failed records into one file of the object store. Returns its address, or null when there are none. */

@@ -6,7 +6,7 @@ import { ObjectError, type ObjectStore, parseS3Url } from '../../platform/object
 import { Chunks } from './chunks.ts';
 import { unpacked } from './content.ts';
 import { findFiles } from './files.ts';
-import { finishImport } from './finish.ts';
+import { analyseAfter, finishImport } from './finish.ts';
 import { type ImportFile, ImportRow, type ImportState, LeaseLostError, takeImport } from './import.sql.ts';
 import { waitingJobs } from './job.ts';
 import { type FileRecord, readRecords } from './records.ts';
@@ -112,6 +112,7 @@ class ImportRun {
       error = problem.message;
     }
     const failed = error !== null || this.#state.failedPieces > 0;
+    await analyseAfter(this.#dependencies, this.#state.processed);
     return finishImport(this.#dependencies, this.#applicationId, this.#jobId, this.#row, this.#state, {
       failed,
       error,
