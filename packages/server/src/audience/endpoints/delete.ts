@@ -68,15 +68,14 @@ async function deleteEndpoints(
     found,
   ]);
   await tx.query(
-    `delete from segment_endpoints s using segments g
-      where g.application_id = $1 and g.type = 'IMPORT'
-        and s.application_id = $1 and s.segment_id = g.id and s.endpoint_id = any($2)`,
+    `delete from segment_endpoints where application_id = $1 and endpoint_id = any($2) and segment_id = any(array(
+        select id from segments where application_id = $1 and type = 'IMPORT'))`,
     [applicationId, found],
   );
   if (userId !== null) {
     await tx.query(
       `delete from users u where u.application_id = $1 and u.id = $2 and not exists (
-        select from endpoints e where e.application_id = $1 and e.user_id = $2)`,
+        select from endpoints e where e.application_id = (select $1::text) and e.user_id = $2)`,
       [applicationId, userId],
     );
   }

@@ -199,7 +199,7 @@ export async function updateEndpoints(
         demographic = r."demographic", location = r."location", request_id = r."requestId",
         effective_at = to_timestamp(r."effectiveAt" / 1000.0::float8)
       from ${record}
-      where e.application_id = $1 and e.id = r."id"`,
+      where e.application_id = (select $1::text) and e.id = r."id"`,
     values: [applicationId, JSON.stringify(rows)],
   });
 }
@@ -220,14 +220,15 @@ export async function updateUsers(db: Queryable, applicationId: string, rows: Us
     name: 'users-update',
     text: `update users u set attributes = r.attributes
       from jsonb_to_recordset($2::jsonb) as r (id text, attributes jsonb)
-      where u.application_id = $1 and u.id = r.id`,
+      where u.application_id = (select $1::text) and u.id = r.id`,
     values: [applicationId, JSON.stringify(rows)],
   });
 }
 
-const recipientColumns = `${columns}, coalesce(u.attributes, '{}') as "userAttributes"`;
-const recipientTables =
-  'endpoints e left join users u on u.application_id = e.application_id and u.id = e.user_id';
+/** A subquery, not a join: then each user is one look at the key, whatever PostgreSQL thinks of the tables' sizes. */
+const recipientColumns = `${columns}, coalesce((
+  select owner.attributes from users owner
+  where owner.application_id = e.application_id and owner.id = e.user_id), '{}') as "userAttributes"`;
 
 /** Endpoints with their users' attributes; also those that only one segment sees. */
 export async function selectRecipients(
@@ -237,13 +238,16 @@ export async function selectRecipients(
 ): Promise<Recipient[]> {
   const { rows } = await db.query<Recipient>({
     name: 'recipients-select',
-    text: `select ${recipientColumns} from ${recipientTables} where e.application_id = $1 and e.id = any($2)`,
+    text: `select ${recipientColumns} from endpoints e where e.application_id = $1 and e.id = any($2)`,
     values: [applicationId, ids],
   });
   return rows.map(ownRecipient);
 }
 
-/** Registered endpoints for which `condition` (on `e`, with values from $2 on) holds, by id. */
+/**
+ * Registered endpoints for which `condition` (on `e`, with values from $2 on) holds, by id. The application's id is
+ * hidden in a subquery: PostgreSQL plans for an average application then, not for what it last knew of this one.
+ */
 export async function selectRecipientsWhere(
   db: Queryable,
   applicationId: string,
@@ -252,8 +256,8 @@ export async function selectRecipientsWhere(
   limit: number,
 ): Promise<Recipient[]> {
   const { rows } = await db.query<Recipient>(
-    `select ${recipientColumns} from ${recipientTables}
-      where e.application_id = $1 and e.segment_id is null and ${condition}
+    `select ${recipientColumns} from endpoints e
+      where e.application_id = (select $1::text) and e.segment_id is null and ${condition}
       order by e.id limit ${limit}`,
     [applicationId, ...values],
   );

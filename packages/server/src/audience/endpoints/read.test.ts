@@ -139,3 +139,33 @@ test('a user whose last endpoint goes while another comes keeps its attributes, 
     expect((await getEndpoint(database, app, `new${round}`))?.userAttributes).toMatchObject({ m: ['2'] });
   }
 });
+
+test('reading looks at the rows it answers, however wrong the statistics of the tables are', async () => {
+  const app = hexId();
+  const items = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({
+      Id: `e${index}`,
+      ChannelType: 'EMAIL',
+      Address: `a${index}@example.com`,
+      User: { UserId: `u${index}`, UserAttributes: { n: ['1'] } },
+    }));
+  await put(hexId(), items(2000));
+  // PostgreSQL knows of one application now, and takes any other for almost empty.
+  await database.query('analyze endpoints, users');
+  await put(app, items(10_000));
+  const read = await database.transaction(async (tx) => {
+    const ids = items(1000).map(({ Id }) => Id);
+    expect((await loadRecipients(tx, app, ids)).length).toBe(1000);
+    for (let index = 0; index < 20; index++) {
+      expect((await getUserEndpoints(tx, app, `u${index}`)).length).toBe(1);
+      expect((await searchEndpoints(tx, app, { address: `a${index}@example.com` })).endpoints.length).toBe(1);
+    }
+    const { rows } = await tx.query(
+      `select sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) as read from pg_stat_xact_user_tables
+        where relname in ('endpoints', 'users')`,
+    );
+    return Number(rows[0].read);
+  });
+  expect(read).toBeGreaterThan(2000);
+  expect(read).toBeLessThan(3000);
+});
