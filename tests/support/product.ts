@@ -26,9 +26,15 @@ export interface TestProduct {
   environment(): Record<string, string>;
 }
 
-/** Both roles of the product in the test's own process, on a database of its own; ended after the file's last test. */
-export async function startProduct(env: Record<string, string> = {}): Promise<TestProduct> {
-  const database = await testDatabase(5);
+/**
+ * Both roles of the product in the test's own process, on a database of its own (or the migrated one that is given);
+ * ended after the file's last test.
+ */
+export async function startProduct(
+  env: Record<string, string> = {},
+  given?: Database & { url: string },
+): Promise<TestProduct> {
+  const database = given ?? (await testDatabase(5));
   await migrateJobs(database, silentLog);
   const dataDir = await mkdtemp('/tmp/postrider-product-');
   const key = { id: 'PRAKTEST000000000001', secret: 'a-secret-of-the-tests-a-secret-of-the-tests' };

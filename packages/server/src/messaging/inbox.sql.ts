@@ -19,7 +19,8 @@ export function insertInboxMessages(rows: InboxColumns): Sql {
     insert into inbox (id, application_id, message_id, channel, sender, address, subject, content)
     select * from unnest(
       ${rows.ids}::uuid[], ${rows.applicationIds}::text[], ${rows.messageIds}::uuid[], ${rows.channels}::text[],
-      ${rows.senders}::text[], ${rows.addresses}::text[], ${rows.subjects}::text[], ${rows.contents}::jsonb[])`;
+      ${rows.senders}::text[], ${rows.addresses}::text[], ${rows.subjects}::text[], ${rows.contents}::jsonb[])
+    on conflict (id) do nothing`;
 }
 
 export interface InboxFilter {

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../platform/clock.ts';
-import type { Queryable } from '../platform/database.ts';
+import { isConnectionError, type Queryable } from '../platform/database.ts';
 import { uuidv7 } from '../platform/ids.ts';
 import {
   deleteInboxMessages,
@@ -43,6 +43,8 @@ export interface InboxQuery {
   limit?: number;
 }
 
+/** Some ten seconds. */
+const maxStoreAttempts = 10;
 const maxPage = 500;
 const deleteBatch = 5000;
 const maxSubjectLength = 200;
@@ -50,10 +52,22 @@ const maxSubjectLength = 200;
 /** Messages that the trimming job leaves in each application's inbox. */
 export const inboxKeep = 10_000;
 
-/** Stores what the sandbox delivered: one statement for the whole batch. */
+/**
+ * Stores what the sandbox delivered: one statement for the whole batch. When the connection breaks, it is done again
+ * with the same ids, so that a commit whose answer was lost does not deliver twice.
+ */
 export async function storeInInbox(db: Queryable, messages: readonly OutgoingMessage[]): Promise<void> {
   if (messages.length === 0) return;
-  await db.query(insertInboxMessages(columnsOf(messages)));
+  const insert = insertInboxMessages(columnsOf(messages));
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await db.query(insert);
+      return;
+    } catch (error) {
+      if (!isConnectionError(error) || attempt === maxStoreAttempts) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, Math.min(2_000, 50 * 2 ** attempt)));
+  }
 }
 
 function columnsOf(messages: readonly OutgoingMessage[]): InboxColumns {

@@ -89,7 +89,7 @@ export class LaneRunner {
         if (!chunk) await this.#sleep(idlePollMs);
         else await this.#work(chunk);
       } catch (error) {
-        log.error({ err: error, lane }, 'Chunks could not be claimed; trying again');
+        log[levelOf(error)]({ err: error, lane }, 'Chunks could not be claimed; trying again');
         await this.#sleep(firstFailureWaitMs);
       }
     }
@@ -133,12 +133,12 @@ export class LaneRunner {
     const { log, lane } = this.#options;
     const { dispatchId, number } = chunk;
     // That the database is away is no fault of the chunk.
-    const passing = isConnectionError(error) || error instanceof CallerError;
+    const passing = isPassing(error);
     const failures = passing ? 1 : (this.#failures.get(key) ?? 0) + 1;
     if (this.#failures.size >= maxRememberedFailures) this.#failures.clear();
     this.#failures.set(key, failures);
     const waitMs = Math.min(maxFailureWaitMs, firstFailureWaitMs * 2 ** (failures - 1));
-    log.error(
+    log[levelOf(error)](
       { err: error, lane, dispatchId, number, waitMs },
       'A chunk could not be worked on; trying again',
     );
@@ -287,6 +287,15 @@ export class LaneRunner {
     }
     return 0;
   }
+}
+
+/** That the database is away is worth a warning; anything else is a fault of ours. */
+function levelOf(error: unknown): 'warn' | 'error' {
+  return isPassing(error) ? 'warn' : 'error';
+}
+
+function isPassing(error: unknown): boolean {
+  return isConnectionError(error) || (error instanceof CallerError && error.code === 'unavailable');
 }
 
 function isExpired(dispatch: Dispatch): boolean {
