@@ -28,6 +28,7 @@ export {
   listExportJobs,
 } from './exports/job.ts';
 export { runWaitingExports } from './exports/run.ts';
+export { errorBucket as importErrorBucket } from './imports/finish.ts';
 export { createImportJob, getImportJob, type ImportJob, type Job, listImportJobs } from './imports/job.ts';
 export { runWaitingImports } from './imports/run.ts';
 export { type CompiledSegment, type CompileOptions, compileSegment } from './segments/compile.ts';

@@ -37,14 +37,6 @@ export async function takeExport(
   return rows[0];
 }
 
-/** Jobs that somebody works on. */
-export async function countRunningExports(db: Queryable): Promise<number> {
-  const { rows } = await db.query<{ count: number }>(
-    'select count(*) as count from export_jobs where completed_at is null and leased_until >= clock_timestamp()',
-  );
-  return rows[0]!.count;
-}
-
 /** Writes to a job as long as the lease is held; each write renews it. */
 export class ExportRow {
   readonly #db: Queryable;

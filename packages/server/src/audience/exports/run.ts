@@ -8,8 +8,8 @@ import type { Log } from '../../platform/log.ts';
 import { ObjectError, type ObjectStore } from '../../platform/objects.ts';
 import { toEndpointResponse } from '../endpoints/row.ts';
 import { LeaseLostError } from '../imports/import.sql.ts';
-import { waitingJobs } from '../imports/job.ts';
-import { countRunningExports, ExportRow, type ExportState, takeExport } from './export.sql.ts';
+import { countRunningJobs, maxRunningJobs, waitingJobs } from '../imports/job.ts';
+import { ExportRow, type ExportState, takeExport } from './export.sql.ts';
 import { exportFolder, pieceName } from './job.ts';
 import { exportSource, type PieceRange, planPieces, readPiece } from './pieces.ts';
 
@@ -198,9 +198,6 @@ class PieceLines {
   }
 }
 
-/** More jobs at once would leave no hands for other jobs; they wait. */
-const maxRunning = 2;
-
 /** Works off the waiting jobs one after the other; one that another worker takes first is left to it. */
 export async function runWaitingExports(
   dependencies: ExportDependencies,
@@ -210,7 +207,7 @@ export async function runWaitingExports(
   for (let ran = 1; ran > 0; ) {
     ran = 0;
     for (const { applicationId, id } of await waitingJobs(database, 'export_jobs')) {
-      if (signal.aborted || (await countRunningExports(database)) >= maxRunning) return;
+      if (signal.aborted || (await countRunningJobs(database, 'export_jobs')) >= maxRunningJobs) return;
       const outcome = await runExportJob(dependencies, applicationId, id, signal);
       if (outcome === 'completed' || outcome === 'failed') ran += 1;
     }

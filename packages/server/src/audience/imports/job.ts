@@ -164,3 +164,13 @@ export async function waitingJobs(
   );
   return rows;
 }
+
+/** Jobs of one kind that run at once, over all workers: the others keep their slots for other work. */
+export const maxRunningJobs = 2;
+
+export async function countRunningJobs(db: Queryable, table: 'import_jobs' | 'export_jobs'): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(
+    `select count(*) as count from ${table} where completed_at is null and leased_until >= clock_timestamp()`,
+  );
+  return rows[0]!.count;
+}

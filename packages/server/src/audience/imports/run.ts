@@ -8,7 +8,7 @@ import { unpacked } from './content.ts';
 import { findFiles } from './files.ts';
 import { analyseAfter, finishImport } from './finish.ts';
 import { type ImportFile, ImportRow, type ImportState, LeaseLostError, takeImport } from './import.sql.ts';
-import { waitingJobs } from './job.ts';
+import { countRunningJobs, maxRunningJobs, waitingJobs } from './job.ts';
 import { type FileRecord, readRecords } from './records.ts';
 import { csvRowReader, type RowReader, readJsonRow, UnreadableFileError } from './row.ts';
 
@@ -126,6 +126,7 @@ class ImportRun {
     await this.#row.setStatus(database, 'INITIALIZING');
     const { files, warnings } = await findFiles(objects, definition.S3Url, definition.Format);
     await this.#row.begin(database, files, laneCount, warnings);
+    this.#state.files = files;
     this.#state.positions = Array(laneCount).fill(0);
     return files;
   }
@@ -213,7 +214,8 @@ export async function runWaitingImports(
   for (let ran = 1; ran > 0; ) {
     ran = 0;
     for (const { applicationId, id } of await waitingJobs(dependencies.database, 'import_jobs')) {
-      if (signal.aborted) return;
+      if (signal.aborted || (await countRunningJobs(dependencies.database, 'import_jobs')) >= maxRunningJobs)
+        return;
       const outcome = await runImportJob(dependencies, applicationId, id, signal);
       if (outcome === 'completed' || outcome === 'failed') ran += 1;
     }

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
-import { authorizeBucket } from '../../accounts/index.ts';
+import { authorize, authorizeBucket } from '../../accounts/index.ts';
+import { importErrorBucket } from '../../audience/index.ts';
 import { CallerError } from '../../platform/errors.ts';
 import type { ApiContext } from './context.ts';
 
@@ -50,6 +51,8 @@ export function objectRoutes(api: FastifyInstance, { objects }: ApiContext): voi
     async (request, reply) => {
       const { bucket, '*': key } = request.params;
       authorizeBucket(request.principal, bucket);
+      // It has the failed records of every application, and each has a route of its own.
+      if (bucket === importErrorBucket) authorize(request.principal, 'postrider:PutObject');
       return reply.type('application/octet-stream').send(await objects.open(bucket, key));
     },
   );
