@@ -5,7 +5,7 @@ import { badMember, notFound } from '../platform/errors.ts';
 import { uuidDay } from '../platform/ids.ts';
 import type { Dispatch } from './dispatch.ts';
 import { addressKey, decisions } from './policy.ts';
-import type { DeliveryChannel } from './provider.ts';
+import { type DeliveryChannel, deliveryChannels } from './provider.ts';
 
 /** What became of a message that was to be sent; a message that was held back has its decision as status. */
 export const outcomeStatuses = [
@@ -236,7 +236,10 @@ function entryOf(fact: {
   };
 }
 
-/** Which of these addresses this dispatch has already sent to, whatever their case; keys as policy's `taken` has them. */
+/**
+ * Which of these addresses this dispatch has already sent to, whatever their case; keys as policy's `taken` has them.
+ * Each address is looked up by itself: for a list, PostgreSQL would read all of the dispatch on a day without statistics.
+ */
 export async function takenAddresses(
   db: Queryable,
   dispatch: Pick<Dispatch, 'id' | 'applicationId' | 'createdAt'>,
@@ -244,9 +247,14 @@ export async function takenAddresses(
 ): Promise<Set<string>> {
   if (addresses.length === 0) return new Set();
   const { rows } = await db.query<{ channel: DeliveryChannel; address: string }>(sql`
-    select channel, address from messages
-    where application_id = ${dispatch.applicationId} and dispatch_id = ${dispatch.id} and decision = 'sending'
-      and lower(address) = any(array(select lower(asked) from unnest(${addresses}::text[]) as asked))
-      and day >= ${dispatch.createdAt.toISOString().slice(0, 10)}`);
+    select m.channel, m.address
+    from unnest(${addresses}::text[]) as asked
+    cross join lateral (
+      select channel, address from messages
+      where application_id = ${dispatch.applicationId} and lower(address) = lower(asked) and id > ${dispatch.id}
+        and dispatch_id = ${dispatch.id} and decision = 'sending'
+        and day >= ${dispatch.createdAt.toISOString().slice(0, 10)}
+      limit ${deliveryChannels.length}
+    ) m`);
   return new Set(rows.map(({ channel, address }) => addressKey(channel, address)));
 }

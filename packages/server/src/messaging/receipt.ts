@@ -24,10 +24,14 @@ export async function receiveReceipts(database: Database, receipts: Receipt[]): 
   return await database.transaction(async (tx) => {
     const ids = receipts.map(({ messageId }) => messageId);
     const { rows } = await tx.query<Known>(sql`
-      select id, application_id as "applicationId", channel, address, endpoint_id as "endpointId", dispatch_id as "dispatchId",
-             treatment_id as "treatmentId"
-      from messages where id = any(${ids}::uuid[]) and day = any(${[...new Set(ids.map(uuidDay))]}::date[])
-        and application_id = any(${[...new Set(receipts.map(({ applicationId }) => applicationId))]})`);
+      select m.id, m.application_id as "applicationId", m.channel, m.address, m.endpoint_id as "endpointId",
+             m.dispatch_id as "dispatchId", m.treatment_id as "treatmentId"
+      from unnest(${ids}::uuid[], ${ids.map(uuidDay)}::date[], ${receipts.map(({ applicationId }) => applicationId)}::text[])
+        as reported(id, day, application_id)
+      cross join lateral (
+        select * from messages
+        where application_id = reported.application_id and id = reported.id and day = reported.day limit 1
+      ) m`);
     const known = new Map(rows.map((row) => [row.id, row]));
     const matched = receipts.flatMap((receipt) => {
       const message = known.get(receipt.messageId);

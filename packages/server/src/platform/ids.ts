@@ -1,16 +1,30 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomFillSync } from 'node:crypto';
 
 let lastMs = 0;
 let sequence = 0;
+
+/** Randomness is drawn for many ids at once: a call for each would cost more than the rest of it. */
+const pool = Buffer.alloc(16 * 256);
+let poolAt = pool.length;
+
+function randomBlock(): Buffer {
+  if (poolAt === pool.length) {
+    randomFillSync(pool);
+    poolAt = 0;
+  }
+  poolAt += 16;
+  return pool.subarray(poolAt - 16, poolAt);
+}
 
 /**
  * A UUIDv7 (RFC 9562, method 1 with a 12-bit counter): sorts by the time of its making, also within one
  * millisecond of this process.
  */
 export function uuidv7(now: number = Date.now()): string {
+  const bytes = randomBlock();
   if (now > lastMs) {
     lastMs = now;
-    sequence = randomBytes(2).readUInt16BE(0) & 0x3ff;
+    sequence = bytes.readUInt16BE(6) & 0x3ff;
   } else {
     sequence += 1;
     if (sequence > 0xfff) {
@@ -18,7 +32,6 @@ export function uuidv7(now: number = Date.now()): string {
       sequence = 0;
     }
   }
-  const bytes = randomBytes(16);
   bytes.writeUIntBE(lastMs, 0, 6);
   bytes.writeUInt16BE(0x7000 | sequence, 6);
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
