@@ -1,6 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { waitFor } from '../support/processes.ts';
+import { embeddedDirectory } from '../../packages/server/src/platform/postgres.ts';
+import { isAlive, waitFor } from '../support/processes.ts';
 
 const program = fileURLToPath(new URL('../../packages/server/src/main.ts', import.meta.url));
 
@@ -80,6 +85,16 @@ export class Product {
     await gone;
   }
 
+  /** `kill -9` of everything, PostgreSQL and its processes included. */
+  async killEverything(): Promise<void> {
+    const directory = embeddedDirectory(this.#env.POSTRIDER_DATA_DIR!);
+    const postmaster = Number(readFileSync(join(directory, 'postmaster.pid'), 'utf8').split('\n')[0]);
+    const servers = execFileSync('ps', ['-o', 'pid=', '--ppid', String(postmaster)]).toString();
+    await this.killAll();
+    for (const pid of [postmaster, ...servers.trim().split(/\s+/).map(Number)]) kill(pid);
+    await waitFor('PostgreSQL to be gone', () => !isAlive(postmaster));
+  }
+
   async stop(): Promise<number | null> {
     const supervisor = this.#supervisor!;
     if (supervisor.exitCode !== null) return supervisor.exitCode;
@@ -102,6 +117,31 @@ export class Product {
     if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
     return (await response.json()) as T;
   }
+}
+
+/** Starts the mail server of `sink.ts`, which writes into `file` what it does. */
+export async function startSink(
+  file: string,
+  options: { shareRefused?: number; delayMs?: number } = {},
+): Promise<{ port: number; stop(): void }> {
+  const program = fileURLToPath(new URL('./sink.ts', import.meta.url));
+  const { shareRefused = 0, delayMs = 0 } = options;
+  const child = spawn(process.execPath, [program, file, String(shareRefused), String(delayMs)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [port] = (await once(child.stdout, 'data')) as [Buffer];
+  return { port: Number(port.toString()), stop: () => void child.kill('SIGKILL') };
+}
+
+/** A port that nobody listens on at the moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
 }
 
 function kill(pid: number): void {

@@ -1,9 +1,5 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import {
   CreateAppCommand,
   CreateCampaignCommand,
@@ -14,7 +10,7 @@ import {
   PinpointClient,
   UpdateEmailChannelCommand,
 } from '@aws-sdk/client-pinpoint';
-import { accessKey, Product } from './product.ts';
+import { accessKey, freePort, Product, startSink } from './product.ts';
 
 export interface ChaosOptions {
   seed: number;
@@ -57,19 +53,12 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const folder = await mkdtemp('/tmp/postrider-chaos-');
   await chmod(folder, 0o755);
   const sinkFile = join(folder, 'sink.log');
-  const sink = spawn(
-    process.execPath,
-    [fileURLToPath(new URL('./sink.ts', import.meta.url)), sinkFile, String(shareRefused)],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  const [port] = (await once(sink.stdout, 'data')) as [Buffer];
+  const sink = await startSink(sinkFile, { shareRefused });
   const product = new Product({
     dataDir: join(folder, 'data'),
     port: await freePort(),
     env: {
-      POSTRIDER_SMTP_URL: `smtp://127.0.0.1:${Number(port.toString())}?tls=none`,
+      POSTRIDER_SMTP_URL: `smtp://127.0.0.1:${sink.port}?tls=none`,
       POSTRIDER_RETRY_FIRST_DELAY_MS: '1000',
     },
   });
@@ -85,7 +74,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     throw new Error(`${(error as Error).stack}\nThe product's last words:\n${product.output}`);
   } finally {
     await product.stop().catch(() => undefined);
-    sink.kill('SIGKILL');
+    sink.stop();
     await rm(folder, { recursive: true, force: true });
   }
 }
@@ -296,16 +285,6 @@ function clientOf(product: Product): PinpointClient {
     maxAttempts: 10,
     retryMode: 'standard',
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

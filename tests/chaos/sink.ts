@@ -2,11 +2,12 @@ import { appendFileSync, openSync } from 'node:fs';
 import { SMTPServer } from 'smtp-server';
 
 /**
- * A mail server that writes down what it does, as a process of its own: `node sink.ts <file> <share of 451>`. It
- * prints its port. Each line of the file is `accepted|refused <message id> <recipient>`, written before the reply, so
+ * A mail server that writes down what it does, as a process of its own: `node sink.ts <file> <share of 451> <delay of
+ * the reply in ms>`. It prints its port. Each line of the file is `accepted|refused <message id> <recipient>`, written before the reply, so
  * that what a client was told is in the file.
  */
-const [file, share] = [process.argv[2]!, Number(process.argv[3] ?? '0')];
+const file = process.argv[2]!;
+const [share, delayMs] = [Number(process.argv[3] ?? '0'), Number(process.argv[4] ?? '0')];
 const out = openSync(file, 'a');
 const refusals = new Map<string, number>();
 
@@ -31,7 +32,7 @@ const server = new SMTPServer({
         return;
       }
       appendFileSync(out, `accepted ${id} ${recipient}\n`);
-      callback(null, `2.0.0 Ok: queued as ${id}`);
+      setTimeout(() => callback(null, `2.0.0 Ok: queued as ${id}`), delayMs);
     });
   },
 });
