@@ -31,7 +31,7 @@ async function call<Name extends keyof typeof operations>(
   // biome-ignore lint/suspicious/noExplicitAny: the answer has the shape of the operation, which the test knows.
 ): Promise<any> {
   called.add(name);
-  const Command: new (input: object) => sdk.GetAppCommand = Reflect.get(sdk, `${name}Command`);
+  const Command = Reflect.get(sdk, `${name}Command`) as unknown as new (input: object) => sdk.GetAppCommand;
   const { $metadata: _, ...answer } = await client.send(new Command(input));
   return answer;
 }
