@@ -82,8 +82,9 @@ class Work {
   readonly #users = new Map<string, UserRow>();
   readonly #changedEndpoints = new Set<string>();
   readonly #changedUsers = new Set<string>();
-  readonly #byUser = new Map<string, Map<string, UserEndpoint>>();
-  readonly #byAddress = new Map<string, Set<string>>();
+  // Lists, not sets or maps: nearly all have one entry, and there is one for each row of an import.
+  readonly #byUser = new Map<string, UserEndpoint[]>();
+  readonly #byAddress = new Map<string, string[]>();
   readonly #refusals: Refusal[] = [];
   readonly #accepted = new Set<string>();
   #stale = false;
@@ -91,13 +92,9 @@ class Work {
   constructor(state: State, options: ApplyOptions) {
     this.#state = state;
     this.#options = options;
-    for (const entry of state.userEndpoints) this.#endpointsOf(entry.userId).set(entry.id, entry);
-    for (const entry of state.active) {
-      const key = addressKey(entry.channel, entry.address);
-      const ids = this.#byAddress.get(key);
-      if (ids) ids.add(entry.id);
-      else this.#byAddress.set(key, new Set([entry.id]));
-    }
+    for (const entry of state.userEndpoints) this.#endpointsOf(entry.userId).push(entry);
+    for (const { id, channel, address } of state.active)
+      this.#holdersOf(addressKey(channel, address)).push(id);
   }
 
   apply(change: EndpointChange): void {
@@ -187,24 +184,35 @@ class Work {
     return copy;
   }
 
-  #endpointsOf(userId: string): Map<string, UserEndpoint> {
+  #endpointsOf(userId: string): UserEndpoint[] {
     let entries = this.#byUser.get(userId);
     if (!entries) {
-      entries = new Map();
+      entries = [];
       this.#byUser.set(userId, entries);
     }
     return entries;
+  }
+
+  /** Ids of the active endpoints with this address. */
+  #holdersOf(key: string): string[] {
+    let ids = this.#byAddress.get(key);
+    if (!ids) {
+      ids = [];
+      this.#byAddress.set(key, ids);
+    }
+    return ids;
   }
 
   /** Can the user have one more endpoint? Sends away the one that was effective longest ago, where that is allowed. */
   #makeRoom(userId: string, change: EndpointChange): boolean {
     if (this.#options.segmentId !== null) return true;
     const entries = this.#endpointsOf(userId);
-    if (entries.has(change.id) || entries.size < this.#options.endpointsPerUser) return true;
+    if (entries.length < this.#options.endpointsPerUser) return true;
+    if (entries.some(({ id }) => id === change.id)) return true;
     const channel = change.channel ?? this.#endpoint(change.id)?.channel ?? null;
     if (!evictable.has(channel)) return false;
     let oldest: UserEndpoint | undefined;
-    for (const entry of entries.values()) {
+    for (const entry of entries) {
       if (!evictable.has(entry.channel)) continue;
       if (
         !oldest ||
@@ -223,16 +231,20 @@ class Work {
     const keyBefore = activeKey(row);
     row.status = 'INACTIVE';
     this.#moveToUser(row, null);
-    if (keyBefore !== null) this.#byAddress.get(keyBefore)?.delete(row.id);
+    if (keyBefore !== null) remove(this.#holdersOf(keyBefore), row.id);
     this.#changedEndpoints.add(row.id);
     return true;
   }
 
   #moveToUser(row: EndpointRow, userId: string | null): void {
-    if (row.userId !== null) this.#byUser.get(row.userId)?.delete(row.id);
+    if (row.userId !== null) {
+      const entries = this.#endpointsOf(row.userId);
+      const place = entries.findIndex(({ id }) => id === row.id);
+      if (place !== -1) entries.splice(place, 1);
+    }
     row.userId = userId;
     if (userId === null) return;
-    this.#endpointsOf(userId).set(row.id, {
+    this.#endpointsOf(userId).push({
       userId,
       id: row.id,
       channel: row.channel,
@@ -255,14 +267,10 @@ class Work {
 
   /** The endpoint has become the active one of its address: the others with it are no longer. */
   #takeAddress(row: EndpointRow, keyBefore: string | null, key: string | null): void {
-    if (keyBefore !== null) this.#byAddress.get(keyBefore)?.delete(row.id);
+    if (keyBefore !== null) remove(this.#holdersOf(keyBefore), row.id);
     if (key === null) return;
-    const ids = this.#byAddress.get(key);
-    if (!ids) {
-      this.#byAddress.set(key, new Set([row.id]));
-      return;
-    }
-    for (const id of ids) {
+    const holders = this.#holdersOf(key);
+    for (const id of holders) {
       if (id === row.id) continue;
       const twin = this.#endpoint(id);
       if (!twin) {
@@ -272,8 +280,14 @@ class Work {
         this.#changedEndpoints.add(id);
       }
     }
-    this.#byAddress.set(key, new Set([row.id]));
+    holders.length = 0;
+    holders.push(row.id);
   }
+}
+
+function remove(ids: string[], id: string): void {
+  const place = ids.indexOf(id);
+  if (place !== -1) ids.splice(place, 1);
 }
 
 function isComplete(change: EndpointChange): boolean {

@@ -260,6 +260,8 @@ class Batch {
 
   #needs(endpoints: Map<string, EndpointRow>): Needs {
     const needs: Needs = { users: new Set(), gaining: new Set(), addresses: new Map() };
+    // What earlier changes of the batch make of an endpoint, when some have several.
+    const repeats = this.#ids.length < this.#changes.length;
     const seen = new Map<string, Pick<EndpointRow, 'userId' | 'channel' | 'address' | 'status'>>();
     for (const change of this.#changes) {
       const before = seen.get(change.id) ?? endpoints.get(change.id);
@@ -273,7 +275,7 @@ class Batch {
       if (gains && status === 'ACTIVE' && channel !== null && address !== null) {
         needs.addresses.set(`${channel} ${address}`, [channel, address]);
       }
-      seen.set(change.id, { userId, channel, address, status });
+      if (repeats) seen.set(change.id, { userId, channel, address, status });
     }
     return needs;
   }
@@ -303,6 +305,7 @@ class Batch {
 
   /** Ids of the endpoints of those users who may get too many: one of them may have to go. */
   #overfull(userEndpoints: State['userEndpoints'], needs: Needs): string[] {
+    if (userEndpoints.length === 0) return [];
     const counts = new Map<string, number>();
     for (const { userId } of userEndpoints) counts.set(userId, (counts.get(userId) ?? 0) + 1);
     for (const { userId } of this.#changes) {

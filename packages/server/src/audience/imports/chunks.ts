@@ -72,7 +72,7 @@ export class Chunks {
     this.#job = job;
     this.#state = state;
     this.#fileName = fileName;
-    this.#chunkRows = dependencies.chunkRows ?? 1000;
+    this.#chunkRows = dependencies.chunkRows ?? 500;
     this.#allDoneTo = Math.min(...state.positions);
     this.#lanes = state.positions.map((_, index) => ({
       index,

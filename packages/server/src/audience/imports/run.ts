@@ -21,7 +21,7 @@ export interface ImportDependencies {
   endpointsPerUser?: number;
   /** After this time without a sign of life another worker takes over. Default 30 s. */
   leaseMs?: number;
-  /** Rows of one transaction. Default 1000. */
+  /** Rows of one transaction. Default 500. */
   chunkRows?: number;
 }
 
