@@ -12,7 +12,7 @@ import {
   type ImportRow as JobRow,
 } from './import.sql.ts';
 import type { FileRecord } from './records.ts';
-import type { ImportRow } from './row.ts';
+import type { ImportRow, RowReader } from './row.ts';
 import type { ImportDependencies } from './run.ts';
 
 interface Entry {
@@ -20,9 +20,16 @@ interface Entry {
   row: ImportRow;
 }
 
+/** A record that waits for its chunk; it is read then, unless its way could not be told without. */
+interface Waiting {
+  record: FileRecord;
+  row: ImportRow | undefined;
+  reader: RowReader;
+}
+
 interface Lane {
   index: number;
-  entries: Entry[];
+  waiting: Waiting[];
   /** Addresses of the chunk that is being written, with the id that gets each. */
   writing: Map<string, string>;
   /** Resolves, never rejects, when the chunk is written or has failed. */
@@ -72,11 +79,11 @@ export class Chunks {
     this.#job = job;
     this.#state = state;
     this.#fileName = fileName;
-    this.#chunkRows = dependencies.chunkRows ?? 500;
+    this.#chunkRows = dependencies.chunkRows ?? 1000;
     this.#allDoneTo = Math.min(...state.positions);
     this.#lanes = state.positions.map((_, index) => ({
       index,
-      entries: [],
+      waiting: [],
       writing: new Map(),
       inFlight: undefined,
       expectNew: false,
@@ -88,17 +95,19 @@ export class Chunks {
     return record.number <= this.#allDoneTo;
   }
 
-  async add(record: FileRecord, row: ImportRow): Promise<void> {
+  async add(record: FileRecord, reader: RowReader): Promise<void> {
     this.#lastRecord = record.number;
-    const lane = this.#lanes[laneOf(row, this.#lanes.length)]!;
+    const id = reader.idOf(record);
+    const row = id === undefined ? reader.read(record) : undefined;
+    const lane = this.#lanes[laneOf(id ?? keyOf(row!), this.#lanes.length)]!;
     if (record.number <= this.#state.positions[lane.index]!) return;
-    lane.entries.push({ record, row });
-    if (lane.entries.length >= this.#chunkRows) await this.#flush(lane);
+    lane.waiting.push({ record, row, reader });
+    if (lane.waiting.length >= this.#chunkRows) await this.#flush(lane);
   }
 
   /** Writes what is left. */
   async flushAll(): Promise<void> {
-    for (const lane of this.#lanes) if (lane.entries.length > 0) await this.#flush(lane);
+    for (const lane of this.#lanes) if (lane.waiting.length > 0) await this.#flush(lane);
     await this.settle();
   }
 
@@ -114,14 +123,18 @@ export class Chunks {
 
   async #flush(lane: Lane): Promise<void> {
     await lane.inFlight;
-    const { entries } = lane;
+    this.#check();
+    const entries = lane.waiting.map(({ record, row, reader }) => ({
+      record,
+      row: row ?? reader.read(record),
+    }));
+    lane.waiting = [];
     const addresses = addressesOf(entries);
     // An address has one active endpoint: chunks that give it to two different ones follow each other.
     for (const other of this.#lanes) {
       if (other !== lane && overlaps(addresses, other.writing)) await other.inFlight;
     }
     this.#check();
-    lane.entries = [];
     lane.writing = addresses;
     lane.inFlight = this.#write(lane, entries, this.#lastRecord)
       .catch((error: unknown) => {
@@ -236,10 +249,14 @@ function overlaps(a: Map<string, string>, b: Map<string, string>): boolean {
   return false;
 }
 
-/** FNV-1a of the id: the same for every run. */
-function laneOf(row: ImportRow, lanes: number): number {
-  if (row.kind === 'failure') return 0;
-  const key = row.kind === 'user' ? row.userId : row.change.id;
+/** What all records of one endpoint have in common; failures have nothing to do with any. */
+function keyOf(row: ImportRow): string {
+  if (row.kind === 'failure') return '';
+  return row.kind === 'user' ? row.userId : row.change.id;
+}
+
+/** FNV-1a of the key: the same for every run. */
+function laneOf(key: string, lanes: number): number {
   let sum = 0x811c9dc5;
   for (let index = 0; index < key.length; index++) {
     sum = Math.imul(sum ^ key.charCodeAt(index), 0x01000193);

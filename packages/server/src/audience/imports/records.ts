@@ -4,10 +4,8 @@ export interface FileRecord {
   number: number;
   /** Line on which it begins, from 1. */
   line: number;
-  /** As it is in the file, cut off when it is too long. */
+  /** As it is in the file, without its line break; cut off when it is too long. */
   text: string;
-  /** Values of a CSV row. */
-  fields?: string[];
   /** Why it cannot be read. */
   error?: string;
 }
@@ -98,14 +96,14 @@ export class Splitter {
         const row = readQuotedRow(text, start, isEnd);
         if (row === 'more') break;
         if (row !== 'unclosed') {
-          this.#add(records, text.slice(start, row.end), row.fields, row.error);
+          this.#add(records, text.slice(start, row.end), row.error);
           this.#line += row.error === undefined ? row.lines : 1;
           start = row.error === undefined ? row.next : end + 1;
           continue;
         }
         this.#refuse(records, line, 'has a quote that is opened and never closed');
       } else if (line.trim() !== '') {
-        this.#add(records, line, this.#isCsv ? line.split(',') : undefined, undefined);
+        this.#add(records, line, undefined);
       }
       this.#line += 1;
       start = end + 1;
@@ -114,15 +112,23 @@ export class Splitter {
     return records;
   }
 
-  #add(records: FileRecord[], text: string, fields: string[] | undefined, error: string | undefined): void {
+  #add(records: FileRecord[], text: string, error: string | undefined): void {
     if (error !== undefined) this.#refuse(records, text, error);
     else if (text.includes('\ufffd')) this.#refuse(records, text, notUtf8);
-    else records.push({ number: this.#number++, line: this.#line, text, ...(fields ? { fields } : {}) });
+    else records.push({ number: this.#number++, line: this.#line, text });
   }
 
   #refuse(records: FileRecord[], text: string, error: string): void {
     records.push({ number: this.#number++, line: this.#line, text: text.slice(0, shownLength), error });
   }
+}
+
+/** The values of a row of CSV that `readRecords` gave out without an error. */
+export function csvValues(row: string): string[] {
+  if (!row.includes('"')) return row.split(',');
+  const read = readQuotedRow(row, 0, true);
+  if (typeof read === 'string') throw new Error('not a row that readRecords gave out');
+  return read.fields;
 }
 
 interface QuotedRow {

@@ -10,7 +10,7 @@ import { analyseAfter, finishImport } from './finish.ts';
 import { type ImportFile, ImportRow, type ImportState, LeaseLostError, takeImport } from './import.sql.ts';
 import { countRunningJobs, maxRunningJobs, waitingJobs } from './job.ts';
 import { type FileRecord, readRecords } from './records.ts';
-import { csvRowReader, type RowReader, readJsonRow, UnreadableFileError } from './row.ts';
+import { csvRowReader, jsonRowReader, type RowReader, UnreadableFileError } from './row.ts';
 
 export interface ImportDependencies {
   database: Database;
@@ -21,7 +21,7 @@ export interface ImportDependencies {
   endpointsPerUser?: number;
   /** After this time without a sign of life another worker takes over. Default 30 s. */
   leaseMs?: number;
-  /** Rows of one transaction. Default 500. */
+  /** Rows of one transaction. Default 1000. */
   chunkRows?: number;
 }
 
@@ -166,7 +166,7 @@ class ImportRun {
   }
 
   async #records(batches: AsyncGenerator<FileRecord[]>, chunks: Chunks): Promise<string | undefined> {
-    let read: RowReader | undefined = this.#state.definition.Format === 'JSON' ? readJsonRow : undefined;
+    let reader: RowReader | undefined = this.#state.definition.Format === 'JSON' ? jsonRowReader : undefined;
     try {
       for (;;) {
         let next: IteratorResult<FileRecord[], unknown>;
@@ -181,12 +181,12 @@ class ImportRun {
           return undefined;
         }
         for (const record of next.value) {
-          if (!read) {
-            const reader = csvRowReader(record);
-            read = reader.read;
-            await this.#warnOfColumns(reader.unknown);
+          if (!reader) {
+            const header = csvRowReader(record);
+            reader = header.reader;
+            await this.#warnOfColumns(header.unknown);
           } else if (!chunks.isDone(record)) {
-            await chunks.add(record, read(record));
+            await chunks.add(record, reader);
           }
         }
         if (this.#signal.aborted) return undefined;
