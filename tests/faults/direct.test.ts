@@ -131,7 +131,7 @@ test('every direct message that was answered arrives although the api is killed;
       log = await messageLog(ApplicationId);
       return log.every(({ status }) => status === 'sent');
     },
-    15_000,
+    20_000,
   );
   const accepted = new Map<string, number>();
   for (const line of (await readFile(sinkFile, 'utf8')).trim().split('\n')) {
@@ -174,7 +174,7 @@ test('a role that is started again takes over from its predecessor at once', asy
         registered.toSorted().join() === running.toSorted().join()
       );
     },
-    15_000,
+    20_000,
   );
   await database.close();
 }, 60_000);

@@ -3,6 +3,7 @@
  * emoji in two, a provider's answer): what is stored shows U+FFFD in their place.
  */
 export function storableText(text: string): string {
+  if (text.isWellFormed() && !text.includes('\0')) return text;
   return text.replaceAll('\0', '\ufffd').toWellFormed();
 }
 
