@@ -74,6 +74,35 @@ test('an outcome that the database refuses is written without its words, and hol
   await database.query('drop trigger poison on events');
 });
 
+test('a database that cannot be found for a while loses no words and no repeats', async () => {
+  const app = await createApp(people(10));
+  let away = false;
+  const lookup = {
+    ...database,
+    transaction: <T>(work: Parameters<typeof database.transaction<T>>[0]) =>
+      away
+        ? Promise.reject(Object.assign(new Error('getaddrinfo ENOTFOUND db'), { code: 'ENOTFOUND' }))
+        : database.transaction(work),
+  };
+  const provider = scripted((message) => {
+    if (message.attempt > 1) return accepted(message);
+    away = true;
+    return deferred(message);
+  });
+  const pipeline = await createPipeline({ ...provider, database: lookup });
+  pipeline.startWorker();
+  const id = await dispatchTo(app);
+  await waitFor('the first attempts', () => away);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  away = false;
+  const back = setInterval(() => {
+    away = false;
+  }, 20);
+  await finished(id);
+  clearInterval(back);
+  expect(await statusesOf(app, id)).toEqual({ sent: 10 });
+});
+
 test('twins get one message, in whichever chunks and case their address is', async () => {
   const app = await createApp();
   const twin = (index: number) => ({

@@ -1,6 +1,7 @@
 import sql from 'sql-template-tag';
 import { appendFacts } from '../events/index.ts';
 import { type Database, isConnectionError, type Transaction } from '../platform/database.ts';
+import { CallerError } from '../platform/errors.ts';
 import { uuidDay } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
 import { factOf, releaseRefused, type Settled, suppressHardBounces, withoutWords } from './outcome.sql.ts';
@@ -12,8 +13,11 @@ const maxOutcomesPerCommit = 2000;
 const firstWaitMs = 100;
 const maxWaitMs = 5_000;
 
-/** SQLSTATEs that say nothing about what is written: conflicts, locks, full disks and memory, an operator's hand. */
-const passingState = /^(?:40|53|55|57|58)/;
+/**
+ * SQLSTATEs (two digits or letters of class, then three) that are about what is written. The others say nothing about
+ * it: conflicts, locks, full disks and memory, an operator's hand, names that cannot be resolved.
+ */
+const refusedState = /^(?!40|53|55|57|58)[0-9FHPX][0-9A-Z]{4}$/;
 
 export interface OutcomeWriterOptions {
   database: Database;
@@ -99,7 +103,7 @@ export class OutcomeWriter {
           this.#complain(error, batch.length, attempt);
           if (written.batchId !== undefined && (await this.#wasCommitted(batch, written.batchId))) break;
           await pause(attempt);
-        } else if (passingState.test(codeOf(error)) || bare) {
+        } else if (!isRefusal(error) || bare) {
           this.#complain(error, batch.length, attempt);
           await pause(attempt);
         } else if (batch.length > 1) {
@@ -190,6 +194,8 @@ function pause(attempt: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, waitMs));
 }
 
-function codeOf(error: unknown): string {
-  return (error as { code?: string } | null)?.code ?? '';
+/** Does the database, or our own code, object to the content, so that trying again would end the same? */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof CallerError || error instanceof TypeError || error instanceof RangeError) return true;
+  return refusedState.test((error as { code?: string } | null)?.code ?? '');
 }

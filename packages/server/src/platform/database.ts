@@ -111,13 +111,18 @@ export async function untilReachable(database: Queryable, limitMs: number): Prom
   }
 }
 
+const unreachableCodes = new Set([
+  ...['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ENOENT', 'ETIMEDOUT'],
+  ...['EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN'],
+]);
+
 /** Is this the error of a connection that went away (server stopped, killed or restarted), so that trying again later can help? */
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = (error as Error & { code?: string }).code ?? '';
   return (
     /^(08|57P0)/.test(code) ||
-    ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT'].includes(code) ||
+    unreachableCodes.has(code) ||
     /Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|not queryable/.test(
       error.message,
     )
