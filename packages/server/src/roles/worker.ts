@@ -1,3 +1,4 @@
+import { setPriority } from 'node:os';
 import { campaignCounters, createCampaignScheduler } from '../engagement/index.ts';
 import { createNumberer, createSubscriber, ensurePartitions } from '../events/index.ts';
 import { jobList } from '../jobs.ts';
@@ -21,6 +22,7 @@ export function createWorkerRole(context: ProcessContext): Role {
     handlers: [createStatusHandler(context, () => [])],
     log,
   });
+  yieldToRequests();
   let stop = async () => {};
   const start = async () => {
     const port = await server.listening;
@@ -67,4 +69,16 @@ export function createWorkerRole(context: ProcessContext): Role {
       await server.drain();
     },
   };
+}
+
+/**
+ * Where processors are short, the api's requests and direct messages come before campaigns and jobs. A platform that
+ * does not let a process say so runs them side by side.
+ */
+function yieldToRequests(): void {
+  try {
+    setPriority(5);
+  } catch {
+    // Not allowed here; nothing depends on it.
+  }
 }
