@@ -128,7 +128,7 @@ test.each(isRoot ? (['ordinary user', 'this user'] as const) : (['this user'] as
   async (as) => {
     const newcomer = await arrive(as);
     const readme = await readFile(join(newcomer.clone, 'README.md'), 'utf8');
-    const blocks = [...readme.matchAll(/^```sh\n([^]*?)^```/gm)].map(([, block]) => block!.trim());
+    const blocks = [...readme.matchAll(/^```sh\n([\s\S]*?)^```/gm)].map(([, block]) => block!.trim());
     const [first, ...others] = blocks;
     expect(first).toBe('npm start');
     const server = await start(newcomer, first!, 'Remove the demo');
