@@ -26,6 +26,8 @@ program
   .description('bring the database to the schema of this version')
   .action(async () => (await import('./commands/migrate.ts')).migrateCommand(process.env));
 
+program.command('warm', { hidden: true }).action(async () => (await import('./roles/warm.ts')).warm());
+
 const keys = program.command('keys').description('access keys that sign requests');
 keys
   .command('list')

@@ -1,4 +1,5 @@
 import { createAccessKeys } from './accounts/index.ts';
+import { warmCompileCache } from './platform/compile-cache.ts';
 import { type Config, configWarnings, readConfig } from './platform/config.ts';
 import { lockDirectory } from './platform/lock.ts';
 import { createLog, type Log } from './platform/log.ts';
@@ -29,8 +30,10 @@ export async function start(env: NodeJS.ProcessEnv): Promise<void> {
   process.on('SIGTERM', () => stop(0));
   process.on('SIGHUP', () => stop(0));
   try {
+    const warm = warmCompileCache({ file: new URL('./main.ts', import.meta.url), args: ['warm'] }, env);
     const { databaseUrl, masterKey, embedded } = await openInstallation(config, log, closing, () => stop(1));
     const prepared = await prepareInstallation(config, { databaseUrl, masterKey }, embedded !== undefined);
+    await warm;
     if (stop.begun()) return;
     supervisor = superviseRoles({
       roles: roleNames,

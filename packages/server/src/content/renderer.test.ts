@@ -1,3 +1,4 @@
+import type { Worker } from 'node:worker_threads';
 import { afterAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../platform/log.ts';
 import { createRenderer, type Renderer, type RendererOptions } from './renderer.ts';
@@ -223,4 +224,21 @@ describe('limits', () => {
       { missing: ['process.env', 'process.env.POSTRIDER_RENDER_TEST'] },
     ]);
   });
+});
+
+test('a thread without work ends and gives back its memory; the next message starts one', async () => {
+  const ended: Promise<void>[] = [];
+  const onWorker = (worker: Worker) => {
+    ended.push(new Promise((resolve) => worker.once('exit', () => resolve())));
+  };
+  process.on('worker', onWorker);
+  const shared = renderer({ threads: 1, idleMs: 20 });
+  const template = { key: 'idle', parts: { body: 'Hi {{User.UserId}}' } };
+  const hi = [{ parts: { body: 'Hi u0' } }];
+  expect(await shared.render(template, people(1))).toEqual(hi);
+  expect(ended).toHaveLength(1);
+  await ended[0];
+  expect(await shared.render(template, people(1))).toEqual(hi);
+  expect(ended).toHaveLength(2);
+  process.off('worker', onWorker);
 });

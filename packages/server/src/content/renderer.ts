@@ -33,6 +33,8 @@ export interface RendererOptions {
   maxSteps?: number;
   /** Messages that may wait; more are refused. */
   maxQueued?: number;
+  /** After this time without work a thread ends and gives back its memory; the next message starts one again. */
+  idleMs?: number;
 }
 
 export interface Renderer {
@@ -82,7 +84,9 @@ export function createRenderer(options: RendererOptions): Renderer {
 
 class ThreadRenderer implements Renderer {
   private readonly options: Required<RendererOptions>;
+  /** Free threads, the one that was used last at the end. */
   private readonly idle: RenderThread[] = [];
+  private idleTimer: NodeJS.Timeout | undefined;
   private readonly all = new Set<RenderThread>();
   private readonly queue: Task[] = [];
   private queued = 0;
@@ -100,6 +104,7 @@ class ThreadRenderer implements Renderer {
       maxChars: 2_000_000,
       maxSteps: 200_000,
       maxQueued: 100_000,
+      idleMs: 30_000,
       ...options,
     };
   }
@@ -142,6 +147,7 @@ class ThreadRenderer implements Renderer {
 
   async close(): Promise<void> {
     this.closed = true;
+    clearTimeout(this.idleTimer);
     const error = new CallerError('unavailable', 'The renderer is closed');
     for (const task of this.queue.splice(0)) task.reject(error);
     this.queued = 0;
@@ -173,8 +179,22 @@ class ThreadRenderer implements Renderer {
         if (thread.lost) this.all.delete(thread);
         else this.idle.push(thread);
         this.next();
+        this.watchIdle();
       });
     }
+  }
+
+  /** Ends the free threads when none of them had work for `idleMs`. */
+  private watchIdle(): void {
+    clearTimeout(this.idleTimer);
+    if (this.closed || this.idle.length === 0) return;
+    this.idleTimer = setTimeout(() => {
+      for (const thread of this.idle.splice(0)) {
+        this.all.delete(thread);
+        void thread.close();
+      }
+    }, this.options.idleMs);
+    this.idleTimer.unref();
   }
 
   private freeThread(): RenderThread | undefined {

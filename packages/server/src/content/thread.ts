@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { compileCacheEnvironment } from '../platform/compile-cache.ts';
 import type { ThreadData, ThreadReply, ThreadRequest } from './render-thread.ts';
 import type { RenderLimits } from './run.ts';
 
@@ -56,7 +57,7 @@ export class RenderThread {
     this.worker = new Worker(script, {
       workerData: { limits: options.limits, progress } satisfies ThreadData,
       // Nothing of the process's settings and secrets is needed in there.
-      env: {},
+      env: compileCacheEnvironment(),
       execArgv: [],
       resourceLimits: {
         maxOldGenerationSizeMb: options.memoryMb,

@@ -1,7 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { getCompileCacheDir } from 'node:module';
-import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compileCacheEnvironment } from '../platform/compile-cache.ts';
 import { uuidv7 } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
 import type { RoleName } from './process.ts';
@@ -12,11 +11,10 @@ const program = fileURLToPath(new URL('../main.ts', import.meta.url));
 /** Predecessors that a role is told of; the heartbeats of others find any before them. */
 const maxEnded = 20;
 
-/** With the cache from its first file on, a role never loads the compiler: faster, and some 15 MB less. */
-function compileCache(): NodeJS.ProcessEnv {
-  const folder = getCompileCacheDir();
-  return folder ? { NODE_COMPILE_CACHE: dirname(folder) } : {};
-}
+/** Few arenas, and a small nursery for the api: at rest they need a quarter less memory so. */
+const memoryEnvironment = { MALLOC_ARENA_MAX: '2' };
+/** Imports make much that dies young: with a nursery of 4 MB half of their time was garbage collection. */
+const nurseryMb: Record<RoleName, number> = { api: 4, worker: 8 };
 
 /** One process for each role, kept running. */
 export interface Supervisor {
@@ -46,7 +44,7 @@ export function superviseRoles(options: {
   log: Log;
 }): Supervisor {
   const { log } = options;
-  const env = { ...compileCache(), ...options.env };
+  const env = { ...compileCacheEnvironment(), ...memoryEnvironment, ...options.env };
   let stopping = false;
   const members = new Map<RoleName, Member>();
   /** Worker ids of processes that ended by themselves, until a successor is ready: it frees what they held. */
@@ -80,7 +78,10 @@ export function superviseRoles(options: {
       // A port that was chosen freely is kept over a restart.
       ...(role === 'api' && port ? { POSTRIDER_PORT: String(port) } : {}),
     };
-    const child = fork(program, ['start', '--role', role], { env: own, execPath: process.execPath });
+    const child = fork(program, ['start', '--role', role], {
+      env: own,
+      execArgv: [...process.execArgv, `--max-semi-space-size=${nurseryMb[role]}`],
+    });
     const member: Member = { role, child, port: undefined, startedAt: performance.now(), restarts, workerId };
     members.set(role, member);
     child.on('message', (message: RoleMessage) => onReady(member, message.port));

@@ -1,7 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
 import Ajv from 'ajv';
 import fastify, { type FastifyInstance } from 'fastify';
 import { badMember, CallerError } from '../../platform/errors.ts';
@@ -9,6 +7,7 @@ import { uuidv7 } from '../../platform/ids.ts';
 import { createGate } from './authenticate.ts';
 import { campaignRoutes } from './campaigns.ts';
 import type { ApiContext } from './context.ts';
+import { addDocument, createDocumentPages } from './docs.ts';
 import { endpointRoutes } from './endpoints.ts';
 import { exportRoutes } from './exports.ts';
 import { addIdempotency } from './idempotency.ts';
@@ -86,10 +85,18 @@ export async function createApi(context: ApiContext): Promise<Api> {
   ];
   for (const route of routes) await api.register(async (scope) => route(scope, context));
   await api.ready();
+  const pages = createDocumentPages(
+    () => api.swagger(),
+    (error) => context.log.error({ err: error }, 'the pages of /api/docs could not be opened'),
+  );
   return {
-    handle: (request, response) => api.routing(request, response),
+    handle(request, response) {
+      if (!pages.handle(request, response)) api.routing(request, response);
+    },
     document: () => api.swagger(),
-    close: () => api.close(),
+    close: async () => {
+      await Promise.all([pages.close(), api.close()]);
+    },
   };
 }
 
@@ -105,36 +112,4 @@ function createValidators() {
   const lenient = new Ajv.default({ ...options, coerceTypes: true });
   return ({ schema, httpPart }: { schema: object; httpPart?: string }) =>
     (httpPart === 'body' ? strict : lenient).compile(schema);
-}
-
-async function addDocument(api: FastifyInstance): Promise<void> {
-  await api.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Postrider API',
-        version: '1',
-        description:
-          'What Postrider offers beyond the Pinpoint API (which is served below /v1). Errors are RFC 9457 problems, lists are paged by cursor, and POST takes an Idempotency-Key.',
-        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
-      },
-      components: {
-        securitySchemes: {
-          token: { type: 'http', scheme: 'bearer', description: 'A token made by POST /api/tokens.' },
-          key: { type: 'http', scheme: 'basic', description: 'An access key and its secret.' },
-        },
-      },
-      security: [{ token: [] }, { key: [] }],
-    },
-    transform: ({ schema, url, route }) => {
-      const problem = {
-        description: 'A problem',
-        content: { 'application/problem+json': { schema: { $ref: 'Problem#' } } },
-      };
-      const answers = { ...(schema?.response as object), default: problem };
-      return { schema: { ...schema, response: answers, hide: route.config?.action === undefined }, url };
-    },
-  });
-  await api.register(swaggerUi, { routePrefix: '/api/docs', uiConfig: { deepLinking: true } });
-  api.get('/api/openapi.json', { schema: { hide: true } }, async () => api.swagger());
 }
