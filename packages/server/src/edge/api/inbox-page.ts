@@ -1,101 +1,107 @@
-import type { FastifyInstance, FastifyReply } from 'fastify';
-import { authorize, visibleApplications } from '../../accounts/index.ts';
-import { getInboxMessage, listInbox } from '../../messaging/index.ts';
+import type { FastifyInstance } from 'fastify';
+import { authorize, getApplication, listApplications, visibleApplications } from '../../accounts/index.ts';
+import { getInboxMessage, getMessage, listInbox } from '../../messaging/index.ts';
 import { CallerError, notFound } from '../../platform/errors.ts';
 import type { ApiContext } from './context.ts';
+import { type Html, html, sendPage } from './page.ts';
+import { createProblemHandler, type SendProblem, sendProblem } from './problem.ts';
 import { decodeCursor, encodeCursor, isUuid } from './schema.ts';
 
+type Principal = Parameters<typeof authorize>[0];
 type InboxMessage = NonNullable<Awaited<ReturnType<typeof getInboxMessage>>>;
+type Summary = Awaited<ReturnType<typeof listInbox>>['messages'][number];
+type Timeline = Awaited<ReturnType<typeof getMessage>>['timeline'];
+
+interface Filter {
+  app?: string;
+  address?: string;
+  channel?: string;
+  cursor?: string;
+}
+
+const note = 'Sandbox: what you see here was delivered to nobody else.';
+const pageSize = 100;
+const maxApplications = 100;
+const maxRawChars = 200_000;
+const channels = ['EMAIL', 'SMS', 'PUSH', 'VOICE', 'CUSTOM', 'IN_APP'] as const;
 
 /** Mails are shown in a frame without scripts, forms or a way to this origin. */
-const pagePolicy =
-  "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; img-src data:; form-action 'self'";
 const mailPolicy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
-/** One plain page that shows what the sandbox received; it asks for an access key as user name and its secret. */
-export function inboxPage(api: FastifyInstance, { database }: ApiContext): void {
-  const config = { action: 'postrider:ListInbox' };
-  api.get<{ Querystring: { app?: string; address?: string; cursor?: string } }>(
-    '/inbox',
-    { config, schema: { hide: true } },
-    async ({ query, principal }, reply) => {
-      const applicationId = applicationOf(principal, query.app);
-      const before = decodeCursor(query.cursor, isUuid);
-      const address = query.address?.trim() || undefined;
-      const { messages, next } = await listInbox(database, { applicationId, address, before, limit: 100 });
-      const rows = messages.map(
-        (
-          message,
-        ) => `<tr><td><time>${message.receivedAt.toISOString().slice(0, 19).replace('T', ' ')}</time></td>
-<td>${escapeHtml(message.channel)}</td><td>${escapeHtml(message.address)}</td>
-<td><a href="/inbox/${message.id}">${escapeHtml(message.subject || '(no subject)')}</a></td></tr>`,
-      );
-      const more = next
-        ? `<p><a href="?${new URLSearchParams({ ...query, cursor: encodeCursor(next) })}">Older messages</a></p>`
-        : '';
-      const empty =
-        '<p class="empty">Nothing here yet. What is sent on a channel without an active provider account arrives here.</p>';
-      const table = `<table><thead><tr><th>Received (UTC)</th><th>Channel</th><th>To</th><th>Subject or text</th></tr></thead>
-<tbody>${rows.join('\n')}</tbody></table>`;
-      const search = `<form><label>Address <input name="address" value="${escapeHtml(address ?? '')}" autocomplete="off"></label>
-${query.app ? `<input type="hidden" name="app" value="${escapeHtml(query.app)}">` : ''}<button>Search</button></form>`;
-      return sendPage(reply, 'Inbox', `${search}${messages.length > 0 ? table : empty}${more}`);
-    },
-  );
-  api.get<{ Params: { id: string } }>(
-    '/inbox/:id',
-    { config, schema: { hide: true } },
-    async ({ params, principal }, reply) => {
-      const message = await readable(params.id, principal);
-      const { content } = message;
-      const facts = [
-        ['Channel', message.channel],
-        ['From', message.sender ?? '–'],
-        ['To', message.address],
-        [
-          'Subject',
-          content.kind === 'email' ? (message.subject ?? '') : ('title' in content && content.title) || '–',
-        ],
-        ['Received', message.receivedAt.toISOString()],
-        ['Message', message.messageId],
-      ];
-      const list = facts
-        .map(([name, value]) => `<dt>${name}</dt><dd>${escapeHtml(value ?? '')}</dd>`)
-        .join('');
-      return sendPage(
-        reply,
-        message.subject || 'Message',
-        `<p><a href="/inbox">← Inbox</a></p><dl>${list}</dl>${bodyOf(message)}`,
-      );
-    },
-  );
-  api.get<{ Params: { id: string } }>(
-    '/inbox/:id/html',
-    { config, schema: { hide: true } },
-    async ({ params, principal }, reply) => {
-      const { content } = await readable(params.id, principal);
-      if (content.kind !== 'email' || content.html === undefined)
-        throw notFound('HTML part of message', params.id);
-      return reply
-        .header('content-security-policy', mailPolicy)
-        .type('text/html; charset=utf-8')
-        .send(content.html);
-    },
-  );
+/** Pages that show what the sandbox received; they ask for an access key as user name and its secret. */
+export function inboxPage(api: FastifyInstance, { database, log }: ApiContext): void {
+  const list = { config: { action: 'postrider:ListInbox' }, schema: { hide: true } };
+  const one = { config: { action: 'postrider:GetInboxMessage' }, schema: { hide: true } };
+  api.setErrorHandler(createProblemHandler(log, sendErrorPage));
+  api.get<{ Querystring: Filter }>('/inbox', list, async ({ query, principal }, reply) => {
+    const filter = filterOf(query);
+    const applicationId = applicationOf(principal, filter.app);
+    const applications = await listApplications(database, {
+      ids: visibleApplications(principal),
+      after: '',
+      limit: maxApplications,
+    });
+    const { messages, next } = await listInbox(database, {
+      applicationId,
+      address: filter.address,
+      channel: channels.find((channel) => channel === filter.channel),
+      before: decodeCursor(query.cursor, isUuid),
+      limit: pageSize,
+    });
+    const body = html`<h1>Inbox</h1>
+${searchForm(filter, applications)}
+${messages.length > 0 ? messageList(messages) : emptyList(filter)}
+${pages(filter, query.cursor !== undefined, next)}`;
+    return sendPage(reply, { title: 'Inbox', note, body });
+  });
+  api.get<{ Params: { id: string } }>('/inbox/:id', one, async ({ params, principal }, reply) => {
+    const message = await readable(params.id, principal);
+    const application = await getApplication(database, message.applicationId);
+    const timeline = await timelineOf(message, principal);
+    const body = html`<p><a href="/inbox">← Inbox</a></p>
+<h1>${headingOf(message)}</h1>
+${facts(message, application.name)}
+${contentOf(message)}
+${timeline && timelineList(timeline)}
+<p class="faint">All of it as JSON: <a href="/api/apps/${message.applicationId}/messages/${message.messageId}">what happened</a>, <a href="/api/apps/${message.applicationId}/inbox/${message.id}">what was sent</a></p>`;
+    return sendPage(reply, { title: headingOf(message), note, body });
+  });
+  api.get<{ Params: { id: string } }>('/inbox/:id/html', one, async ({ params, principal }, reply) => {
+    const { content } = await readable(params.id, principal);
+    if (content.kind !== 'email' || content.html === undefined)
+      throw notFound('HTML part of message', params.id);
+    return reply
+      .header('content-security-policy', mailPolicy)
+      .type('text/html; charset=utf-8')
+      .send(content.html);
+  });
 
-  async function readable(id: string, principal: Parameters<typeof authorize>[0]): Promise<InboxMessage> {
+  async function readable(id: string, principal: Principal): Promise<InboxMessage> {
     const message = await getInboxMessage(database, id);
     if (!message) throw notFound('Inbox message', id);
     authorize(principal, 'postrider:GetInboxMessage', message.applicationId);
     return message;
   }
+
+  /** Undefined when the caller may not see it, or when the message log does not go back so far. */
+  async function timelineOf(message: InboxMessage, principal: Principal): Promise<Timeline | undefined> {
+    try {
+      authorize(principal, 'postrider:GetMessage', message.applicationId);
+      return (await getMessage(database, message.applicationId, message.messageId)).timeline;
+    } catch (error) {
+      if (error instanceof CallerError) return undefined;
+      throw error;
+    }
+  }
+}
+
+/** What a form sends empty counts as absent. */
+function filterOf({ app, address, channel }: Filter): Filter {
+  return { app: app || undefined, address: address?.trim() || undefined, channel: channel || undefined };
 }
 
 /** The application whose inbox is shown; undefined shows all, which only a key for all applications may see. */
-function applicationOf(
-  principal: Parameters<typeof authorize>[0],
-  wanted: string | undefined,
-): string | undefined {
+function applicationOf(principal: Principal, wanted: string | undefined): string | undefined {
   const visible = visibleApplications(principal);
   if (wanted !== undefined) authorize(principal, 'postrider:ListInbox', wanted);
   if (wanted !== undefined || visible === undefined) return wanted;
@@ -103,40 +109,123 @@ function applicationOf(
   throw new CallerError('bad_request', `Name the application: /inbox?app=<id>, one of ${visible.join(', ')}`);
 }
 
-function bodyOf({ id, content }: InboxMessage): string {
-  if (content.kind !== 'email') return `<pre>${escapeHtml(content.body)}</pre>`;
+function searchForm(filter: Filter, applications: { id: string; name: string }[]): Html {
+  const option = (value: string, label: string, chosen: string | undefined) =>
+    html`<option value="${value}"${value === (chosen ?? '') ? html` selected` : undefined}>${label}</option>`;
+  const application =
+    applications.length > 1
+      ? html`<label>Application <select name="app">${option('', 'All', filter.app)}${applications.map(
+          ({ id, name }) => option(id, name, filter.app),
+        )}</select></label>`
+      : undefined;
+  return html`<form role="search">
+<label class="wide">Address <input type="search" name="address" value="${filter.address}" autocomplete="off" autocapitalize="off" spellcheck="false" placeholder="someone@example.com"></label>
+<label>Channel <select name="channel">${option('', 'All', filter.channel)}${channels.map((channel) =>
+    option(channel, channel, filter.channel),
+  )}</select></label>
+${application}
+<button>Search</button>
+</form>`;
+}
+
+function messageList(messages: readonly Summary[]): Html {
+  return html`<ul class="messages card">${messages.map(
+    (message) => html`
+<li><a href="/inbox/${message.id}"><span class="channel">${message.channel}</span><span class="to">${message.address}</span><span class="subject">${message.subject || '(no subject)'}</span>${timeTag(message.receivedAt)}</a></li>`,
+  )}
+</ul>`;
+}
+
+function emptyList({ address, channel, app }: Filter): Html {
+  if (address || channel || app)
+    return html`<div class="card empty"><strong>Nothing found</strong>${
+      address ? html`No message here went to <code>${address}</code>. ` : undefined
+    }The search looks for whole addresses. <a href="/inbox">Show all</a></div>`;
+  return html`<div class="card empty"><strong>Nothing here yet</strong>What is sent on a channel without an active provider account arrives here.</div>`;
+}
+
+function pages(filter: Filter, isLater: boolean, next: string | undefined): Html | undefined {
+  if (!isLater && !next) return undefined;
+  const link = (cursor: string | undefined) => {
+    const members = Object.entries({ ...filter, cursor }).filter(([, value]) => value !== undefined);
+    return `/inbox?${new URLSearchParams(members as [string, string][])}`;
+  };
+  return html`<nav aria-label="Pages"><span>${isLater ? html`<a href="${link(undefined)}">← Newest</a>` : undefined}</span>
+<span>${next ? html`<a href="${link(encodeCursor(next))}">Older →</a>` : undefined}</span></nav>`;
+}
+
+function headingOf(message: Summary): string {
+  return message.subject || '(no subject)';
+}
+
+function facts(message: InboxMessage, application: string): Html {
+  const { content } = message;
+  const files = content.kind === 'email' ? (content.attachments ?? []) : [];
+  const rows: [string, Html | string | undefined][] = [
+    ['From', message.sender ?? undefined],
+    ['To', message.address],
+    ['Reply to', content.kind === 'email' ? content.replyTo?.join(', ') : undefined],
+    ['Received', timeTag(message.receivedAt)],
+    ['Channel', message.channel],
+    ['Application', application],
+    ['Attachments', files.map(({ filename }) => filename).join(', ')],
+  ];
+  return html`<dl class="card">${rows.map(([name, value]) =>
+    value ? html`<dt>${name}</dt><dd>${value}</dd>` : undefined,
+  )}</dl>`;
+}
+
+function contentOf({ id, content }: InboxMessage): Html {
+  if (content.kind !== 'email') return html`<h2>Text</h2><pre class="card">${content.body}</pre>`;
   if (content.rawBase64 !== undefined) {
-    return `<h2>Raw message</h2><pre>${escapeHtml(Buffer.from(content.rawBase64, 'base64').toString().slice(0, 200_000))}</pre>`;
+    const raw = Buffer.from(content.rawBase64, 'base64').toString().slice(0, maxRawChars);
+    return html`<h2>Message as it was handed in</h2><pre class="card">${raw}</pre>`;
   }
-  const html =
-    content.html === undefined
-      ? ''
-      : `<h2>HTML</h2><iframe src="/inbox/${id}/html" sandbox title="HTML part"></iframe>`;
-  const text = content.text === undefined ? '' : `<h2>Text</h2><pre>${escapeHtml(content.text)}</pre>`;
-  const files = (content.attachments ?? [])
-    .map(({ filename }) => `<li>${escapeHtml(filename)}</li>`)
-    .join('');
-  return `${html}${text}${files ? `<h2>Attachments</h2><ul>${files}</ul>` : ''}`;
+  const { html: page, text } = content;
+  return html`${
+    page === undefined
+      ? undefined
+      : html`<h2>HTML</h2><div class="card"><iframe src="/inbox/${id}/html" sandbox title="HTML part of the message"></iframe></div>`
+  }${text === undefined ? undefined : html`<h2>Text</h2><pre class="card">${text}</pre>`}`;
 }
 
-const style = `:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.4rem .75rem .4rem 0;border-bottom:1px solid #8884;vertical-align:top;overflow-wrap:anywhere}
-time{white-space:nowrap;font-variant-numeric:tabular-nums}form{margin-bottom:1rem}input,button{font:inherit;padding:.25rem .5rem}
-iframe{width:100%;height:28rem;border:1px solid #8884;background:#fff}pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #8884;padding:1rem}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem}dt{opacity:.7}dd{margin:0;overflow-wrap:anywhere}.empty{opacity:.7}`;
-
-function sendPage(reply: FastifyReply, title: string, body: string): FastifyReply {
-  return reply
-    .header('content-security-policy', pagePolicy)
-    .header('cache-control', 'no-store')
-    .type('text/html; charset=utf-8')
-    .send(
-      `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escapeHtml(title)} · Postrider</title><style>${style}</style></head><body><h1>${escapeHtml(title)}</h1>${body}</body></html>`,
-    );
+function timelineList(timeline: Timeline): Html {
+  return html`<h2>What happened</h2>
+<ol class="timeline card">${timeline.map(
+    ({ at, event, words, attempt, retryAt }) => html`
+<li>${timeTag(at, 'time')}<strong>${event}</strong><span>${[
+      attempt && `attempt ${attempt}`,
+      words,
+      retryAt && `next attempt at ${timeText(new Date(retryAt)).slice(11)}`,
+    ]
+      .filter(Boolean)
+      .join(' · ')}</span></li>`,
+  )}
+</ol>`;
 }
 
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+function timeTag(at: Date, form: 'date' | 'time' = 'date'): Html {
+  const [date, time] = timeText(at).split(' ');
+  const text =
+    form === 'time' ? at.toISOString().slice(11, 23) : html`<span>${date} </span>${time}<span> UTC</span>`;
+  return html`<time datetime="${at.toISOString()}" title="${at.toISOString()}">${text}</time>`;
 }
+
+function timeText(at: Date): string {
+  return at.toISOString().slice(0, 19).replace('T', ' ');
+}
+
+/** A browser is shown a page for what went wrong; programs get the problem itself. */
+const sendErrorPage: SendProblem = (problem, request, reply) => {
+  if (!request.headers.accept?.includes('text/html')) return sendProblem(problem, request, reply);
+  const { status, title, code, detail } = problem;
+  const body =
+    code === 'unauthenticated'
+      ? html`<h1>Sign in with an access key</h1>
+<p>The user name is the id of an access key, the password its secret. The first start printed one; <code>npm run postrider -- keys create inbox</code> makes another.</p>
+<p><a href="/inbox">Try again</a></p>`
+      : html`<h1>${title}</h1>
+<p>${detail}</p>
+<p><a href="/inbox">Inbox</a></p>`;
+  sendPage(reply.code(status), { title, body });
+};

@@ -44,31 +44,30 @@ export const problemSchema = {
   },
 } as const;
 
-/** Answers every error of the own API as problem+json; what is not meant for the caller is logged, not shown. */
-export function createProblemHandler(log: Log) {
+/** Answers an error; it has been logged when it is not meant for the caller. */
+export type SendProblem = (problem: Problem, request: FastifyRequest, reply: FastifyReply) => void;
+
+/**
+ * Answers every error of the own API, as problem+json unless `send` does otherwise; what is not meant for the caller is
+ * logged, not shown.
+ */
+export function createProblemHandler(log: Log, send: SendProblem = sendProblem) {
   return (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void => {
-    if (understand(error).code === 'internal') {
+    const { code, detail, member } = understand(error);
+    if (code === 'internal') {
       log.error({ err: error, requestId: request.id, route: request.routeOptions.url }, 'A request failed');
     }
-    sendProblem(error, request, reply);
+    if (code === 'too_many_requests' || code === 'unavailable') reply.header('retry-after', '1');
+    const title = code.replaceAll('_', ' ');
+    const status = statusOf[code];
+    send({ type: 'about:blank', title, status, code, detail, member, requestId: request.id }, request, reply);
   };
 }
 
-function sendProblem(error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void {
-  const { code, detail, member } = understand(error);
-  const status = statusOf[code];
-  const problem: Problem = {
-    type: 'about:blank',
-    title: code.replaceAll('_', ' '),
-    status,
-    code,
-    detail,
-    member,
-    requestId: request.id,
-  };
-  if (code === 'too_many_requests' || code === 'unavailable') reply.header('retry-after', '1');
-  reply.code(status).type('application/problem+json').send(JSON.stringify(problem));
-}
+/** As RFC 9457 has it. */
+export const sendProblem: SendProblem = (problem, _request, reply) => {
+  reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem));
+};
 
 function understand(error: FastifyError | Error): { code: ErrorCode; detail: string; member?: string } {
   if (error instanceof CallerError) return { code: error.code, detail: error.message, member: error.member };
