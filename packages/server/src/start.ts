@@ -48,7 +48,10 @@ export async function start(env: NodeJS.ProcessEnv): Promise<void> {
       prepared.firstKey ??
       (accessKeyId && secretAccessKey ? { id: accessKeyId, secret: secretAccessKey } : undefined);
     if (config.demo && embedded && prepared.isNew && key) {
-      await (await import('./demo/index.ts')).showDemo(config, ports.api, key);
+      // What the roles note as information would only tear what the demo shows.
+      if (config.logLevel === 'info') supervisor.setLogLevel('warn');
+      await (await import('./demo/index.ts')).showDemo(config, ports.api, key, stop.begun);
+      supervisor.setLogLevel(config.logLevel);
     }
   } catch (error) {
     // A signal during the start ends it as well; then that is no fault.

@@ -69,6 +69,6 @@ export function demoAudience(): string {
 function addressOf(index: number, name: string): string {
   if (index % 100 === 10) return `bounce+${index}@example.com`;
   if (index % 100 === 30) return `reject+${index}@example.com`;
-  if (index % 100 === 50) return `retry+${index}@example.com`;
+  if (index % 100 === 51) return `retry+${index}@example.com`;
   return `${name.toLowerCase()}.${index}@example.com`;
 }

@@ -6,11 +6,15 @@ import { runDemo } from './run.ts';
 
 export { demoBucket, demoName, demoTemplate } from './run.ts';
 
-/** Runs the demo against the server that has just started and prints what to try next. A failure leaves the server running. */
+/**
+ * Runs the demo against the server that has just started and prints what to try next. A failure leaves the server
+ * running; when it is because the server `isStopping`, only that is said.
+ */
 export async function showDemo(
   config: Config,
   port: number,
   key: { id: string; secret: string },
+  isStopping: () => boolean,
 ): Promise<void> {
   const anyAddress = config.host === undefined || config.host === '0.0.0.0' || config.host === '::';
   const url = `http://${anyAddress ? 'localhost' : config.host}:${port}`;
@@ -32,6 +36,7 @@ export async function showDemo(
     console.log(examples({ ...options, ...result }).join('\n'));
     console.log('\nRemove the demo: npm run postrider -- demo remove');
   } catch (error) {
-    print(`The demo could not be finished: ${error instanceof Error ? error.message : error}`);
+    const reason = isStopping() ? 'stopped' : error instanceof Error ? error.message : error;
+    print(`The demo was not finished: ${reason}. To remove what it made: npm run postrider -- demo remove`);
   }
 }

@@ -60,6 +60,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
         },
       }),
     );
+    await useSandbox(applicationId, options);
     print(`  application   ${demoName} (${applicationId})`);
     await importAudience(client, applicationId, options);
     const segmentId = await countSegments(client, applicationId, options);
@@ -69,6 +70,13 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   } finally {
     client.destroy();
   }
+}
+
+/** An account of its own keeps the demo in the sandbox, also where POSTRIDER_SMTP_URL leads out of it. */
+async function useSandbox(applicationId: string, options: DemoOptions): Promise<void> {
+  const account = { applicationId, channel: 'EMAIL', provider: 'sandbox', name: demoName };
+  const { id } = await callJson<{ id: string }>(options, 'POST', '/api/provider-accounts', account);
+  await callJson(options, 'POST', `/api/provider-accounts/${id}/activate`);
 }
 
 async function importAudience(
@@ -119,8 +127,9 @@ async function countSegments(
       }),
     );
     const id = SegmentResponse!.Id!;
-    const { total } = await readJson<{ total: number }>(
+    const { total } = await callJson<{ total: number }>(
       options,
+      'GET',
       `/api/apps/${applicationId}/segments/${id}/count`,
     );
     options.print(`  segment       ${name}: ${total} endpoints`);
@@ -147,7 +156,7 @@ async function sendCampaign(
       EmailTemplateRequest: {
         Subject: 'Thank you, {{User.UserAttributes.FirstName}}',
         HtmlPart:
-          '<h1>Hello {{User.UserAttributes.FirstName}}</h1><p>You ordered {{Metrics.Orders}} times; we think you like {{Attributes.Interests.[0]}}.</p>',
+          '<h1>Hello {{User.UserAttributes.FirstName}}</h1><p>Your orders so far: {{Metrics.Orders}}. We think that you like {{Attributes.Interests.[0]}}.</p>',
       },
     }),
   );
@@ -163,18 +172,23 @@ async function sendCampaign(
     }),
   );
   const campaignId = created.CampaignResponse!.Id!;
+  let repeated = 0;
   await until(campaignTimeoutMs, 'The campaign', async () => {
     const accounting = await readAccounting(options, applicationId, campaignId);
     const { audience, pending, outcomes } = accounting;
-    const waiting = pending + (outcomes.sending ?? 0) + (outcomes.deferred ?? 0);
+    const deferred = outcomes.deferred ?? 0;
+    const waiting = pending + (outcomes.sending ?? 0) + deferred;
+    repeated = Math.max(repeated, deferred);
     options.redraw?.(
-      `  campaign      ${bar(audience ? 1 - waiting / audience : 0)} ${audience - waiting} of ${audience}, ${outcomes.deferred ?? 0} wait for their next attempt`,
+      `  campaign      ${bar(audience ? 1 - waiting / audience : 0)} ${audience - waiting} of ${audience}, ${deferred} wait for their next attempt`,
     );
     const { CampaignResponse } = await client.send(
       new GetCampaignCommand({ ApplicationId: applicationId, CampaignId: campaignId }),
     );
     if (CampaignResponse?.State?.CampaignStatus !== 'COMPLETED') return false;
-    options.print(`  campaign      ${bar(1)} completed`);
+    options.print(
+      `  campaign      ${bar(1)} completed${repeated > 0 ? `, ${repeated} messages were refused at first and tried again` : ''}`,
+    );
     return true;
   });
   return campaignId;
@@ -192,7 +206,7 @@ function readAccounting(
   applicationId: string,
   campaignId: string,
 ): Promise<Accounting> {
-  return readJson(options, `/api/apps/${applicationId}/campaigns/${campaignId}/accounting`);
+  return callJson(options, 'GET', `/api/apps/${applicationId}/campaigns/${campaignId}/accounting`);
 }
 
 async function printAccounting(
@@ -208,10 +222,22 @@ async function printAccounting(
   }
 }
 
-async function readJson<T>({ url, key }: DemoOptions, path: string): Promise<T> {
-  const credentials = Buffer.from(`${key.id}:${key.secret}`).toString('base64');
-  const response = await fetch(url + path, { headers: { authorization: `Basic ${credentials}` } });
-  if (!response.ok) throw new Error(`GET ${path} answered ${response.status}: ${await response.text()}`);
+async function callJson<T>(
+  { url, key }: DemoOptions,
+  method: 'GET' | 'POST',
+  path: string,
+  body?: object,
+): Promise<T> {
+  const response = await fetch(url + path, {
+    method,
+    headers: {
+      authorization: `Basic ${Buffer.from(`${key.id}:${key.secret}`).toString('base64')}`,
+      ...(body && { 'content-type': 'application/json' }),
+    },
+    body: body && JSON.stringify(body),
+  });
+  if (!response.ok)
+    throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
   return (await response.json()) as T;
 }
 

@@ -9,7 +9,10 @@ import { openProcess, type ProcessContext, type Role, type RoleName } from './pr
 /** From a role to the supervisor that forked it. */
 export type RoleMessage = { type: 'ready'; port: number };
 /** From the supervisor to a role. */
-export type SupervisorMessage = { type: 'drain' } | { type: 'peers'; ports: number[] };
+export type SupervisorMessage =
+  | { type: 'drain' }
+  | { type: 'peers'; ports: number[] }
+  | { type: 'logLevel'; level: string };
 
 /**
  * What a supervisor tells a role by its environment: the id under which it registers as a worker, and the ids of those
@@ -50,7 +53,8 @@ export async function runRole(name: RoleName, env: NodeJS.ProcessEnv): Promise<v
   process.on('disconnect', () => die(undefined, 'the supervisor is gone'));
   process.on('message', (message: SupervisorMessage) => {
     if (message.type === 'drain') drain();
-    else peers = message.ports;
+    else if (message.type === 'peers') peers = message.ports;
+    else log.level = message.level;
   });
 
   await untilReachable(context.database, 60_000);

@@ -20,6 +20,8 @@ const nurseryMb: Record<RoleName, number> = { api: 4, worker: 8 };
 export interface Supervisor {
   /** Resolves with the port of each role when all of them do their work. Rejects when one ends before. */
   ready: Promise<Record<RoleName, number>>;
+  /** The least severe log line that the roles write from now on. */
+  setLogLevel(level: string): void;
   /** Lets every role finish what it has begun. */
   drain(): Promise<void>;
   /** Ends them at once. */
@@ -106,6 +108,9 @@ export function superviseRoles(options: {
   for (const role of options.roles) launch(role, 0);
   return {
     ready: started.promise,
+    setLogLevel(level) {
+      for (const member of members.values()) tell(member, { type: 'logLevel', level });
+    },
     async drain() {
       stopping = true;
       await Promise.all(
