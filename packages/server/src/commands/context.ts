@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { type Config, readConfig } from '../platform/config.ts';
 import { checkReadiness } from '../platform/health.ts';
 import { isDirectoryLocked, lockDirectory } from '../platform/lock.ts';
@@ -17,6 +18,11 @@ export async function withProcess<T>(
   const config = readConfig(env);
   if (config.databaseUrl) return onDatabase(config, config.databaseUrl, work);
   const directory = embeddedDirectory(config.dataDir);
+  // A command never makes an installation: that would hide a wrong folder.
+  if (!existsSync(directory))
+    throw new Error(
+      `There is no Postrider in ${config.dataDir}: start it there first, or say where it is by POSTRIDER_DATA_DIR or POSTRIDER_DATABASE_URL`,
+    );
   if (isDirectoryLocked(config.dataDir)) {
     const url = await runningServerUrl(directory, 'postrider');
     if (!url) throw new Error(`The Postrider on ${config.dataDir} is just starting or stopping; try again`);

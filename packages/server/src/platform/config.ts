@@ -247,7 +247,8 @@ const settings = {
     type: 'choice',
     options: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
     default: 'info',
-    description: 'Least severe log line that is written.',
+    description:
+      'Least severe log line that is written: to stdout, as JSON, or as plain lines where that is a terminal.',
   },
 } as const satisfies Record<string, Setting>;
 
