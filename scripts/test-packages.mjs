@@ -10,6 +10,7 @@ const packages = {
   awscli: '/usr/bin/aws',
   'python3-boto3': '/usr/lib/python3/dist-packages/boto3/__init__.py',
   chromium: '/usr/bin/chromium',
+  'nats-server': '/usr/sbin/nats-server',
 };
 
 export function installTestPackages() {

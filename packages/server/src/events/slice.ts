@@ -39,16 +39,24 @@ export async function lockCursorOf(
 
 /**
  * The next facts from `cursor` on, `limit` at most: whole batches while they fit, otherwise the next part of one batch.
- * The count in the batch row says where the cursor goes, also when facts were erased since. Undefined at the head.
+ * The count in the batch row says where the cursor goes, also when facts were erased since or are of no type that is
+ * asked for. Undefined at the head.
  */
-export async function readSlice(tx: Transaction, cursor: Cursor, limit: number): Promise<Slice | undefined> {
+export async function readSlice(
+  tx: Transaction,
+  cursor: Cursor,
+  limit: number,
+  types: readonly string[] = [],
+): Promise<Slice | undefined> {
   const batchLimit = Math.min(limit, maxBatches);
   const { rows: batches } = await tx.query<Batch>(selectBatches(cursor.position, batchLimit));
   const first = batches[0];
   if (!first) return undefined;
   if (cursor.seq > 0 || first.facts > limit) {
     const end = Math.min(cursor.seq + limit, first.facts);
-    const { rows } = await tx.query<StoredFact>(selectPartOfBatch(first.day, first.batchId, cursor.seq, end));
+    const { rows } = await tx.query<StoredFact>(
+      selectPartOfBatch(first.day, first.batchId, [cursor.seq, end], types),
+    );
     const next =
       end === first.facts ? { position: first.position, seq: 0 } : { position: cursor.position, seq: end };
     return { facts: rows, from: cursor, next, full: true };
@@ -61,16 +69,22 @@ export async function readSlice(tx: Transaction, cursor: Cursor, limit: number):
   }
   const taken = batches.slice(0, count);
   return {
-    facts: await readBatches(tx, taken),
+    facts: await readBatches(tx, taken, types),
     from: cursor,
     next: { position: taken.at(-1)!.position, seq: 0 },
     full: count < batches.length || batches.length === batchLimit,
   };
 }
 
-async function readBatches(tx: Transaction, batches: readonly Batch[]): Promise<StoredFact[]> {
+async function readBatches(
+  tx: Transaction,
+  batches: readonly Batch[],
+  types: readonly string[],
+): Promise<StoredFact[]> {
   const order = new Map(batches.map((batch, index) => [batch.batchId, index]));
   const days = batches.map((batch) => batch.day).sort();
-  const { rows } = await tx.query<StoredFact>(selectBatchFacts([days[0]!, days.at(-1)!], [...order.keys()]));
+  const { rows } = await tx.query<StoredFact>(
+    selectBatchFacts([days[0]!, days.at(-1)!], [...order.keys()], types),
+  );
   return rows.sort((a, b) => order.get(a.batchId)! - order.get(b.batchId)! || a.seq - b.seq);
 }

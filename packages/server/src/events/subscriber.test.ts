@@ -61,6 +61,28 @@ function subscribe(handle: FactHandler, options: { maxFacts?: number; name?: str
   return createSubscriber({ database, log: silentLog, name: 'test', handle, retryDelayMs: 1, ...options });
 }
 
+test('reads only the types that it asks for, and leaves the others behind', async () => {
+  const types = ['event.purchase', 'message.sent', 'event._session.start', 'message.sentry', 'other.thing'];
+  await database.transaction((tx) =>
+    appendFacts(
+      tx,
+      types.map((type, index) => ({ type, applicationId: 'a', payload: { index } })),
+    ),
+  );
+  await numberer.drain();
+  const subscriber = createSubscriber({
+    database,
+    log: silentLog,
+    name: 'typed',
+    handle: note,
+    types: ['event.', 'message.sent'],
+    maxFacts: 2,
+  });
+  await subscriber.drain();
+  expect(await seenIndexes()).toEqual([0, 1, 2]);
+  expect((await logLag(database)).subscribers).toMatchObject([{ name: 'typed', lagPositions: 0 }]);
+});
+
 test('a batch that is larger than a transaction may be comes in parts, small batches come together', async () => {
   const sizes: number[] = [];
   const subscriber = subscribe(

@@ -21,6 +21,8 @@ export interface SubscriberOptions {
    * ends, the same facts come again). Must not keep state of its own about what it has seen.
    */
   handle: FactHandler;
+  /** Fact types that are read: exact ones, and prefixes that end in a dot (`event.`). All when absent. */
+  types?: readonly string[];
   /** Facts of one transaction at most. */
   maxFacts?: number;
   pollMs?: PollMs;
@@ -83,7 +85,7 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
       const result = await database.transaction(async (tx): Promise<RoundResult> => {
         const cursor = await lockCursorOf(tx, name, timeoutMs);
         if (!cursor) return 'none';
-        const slice = await readSlice(tx, cursor, limit);
+        const slice = await readSlice(tx, cursor, limit, options.types);
         if (!slice) return 'none';
         read.slice = slice;
         await tx.query(allowScans);

@@ -1,4 +1,4 @@
-import sql, { type Sql } from 'sql-template-tag';
+import sql, { empty, type Sql } from 'sql-template-tag';
 import { factColumns } from './facts.sql.ts';
 
 /** A new subscriber begins with the oldest batch that is kept. */
@@ -47,14 +47,28 @@ export function selectBatches(afterPosition: number, limit: number): Sql {
 export function selectBatchFacts(
   days: readonly [first: string, last: string],
   batchIds: readonly string[],
+  types: readonly string[] = [],
 ): Sql {
   return sql`select ${factColumns} from events
-    where day between ${days[0]} and ${days[1]} and batch_id = any (${batchIds}::uuid[])`;
+    where day between ${days[0]} and ${days[1]} and batch_id = any (${batchIds}::uuid[]) ${ofTypes(types)}`;
 }
 
-export function selectPartOfBatch(day: string, batchId: string, fromSeq: number, toSeq: number): Sql {
+export function selectPartOfBatch(
+  day: string,
+  batchId: string,
+  [fromSeq, toSeq]: readonly [from: number, to: number],
+  types: readonly string[] = [],
+): Sql {
   return sql`select ${factColumns} from events
-    where day = ${day} and batch_id = ${batchId} and seq >= ${fromSeq} and seq < ${toSeq} order by seq`;
+    where day = ${day} and batch_id = ${batchId} and seq >= ${fromSeq} and seq < ${toSeq} ${ofTypes(types)} order by seq`;
+}
+
+/** Exact types, and prefixes that end in a dot; none means all. */
+function ofTypes(types: readonly string[]): Sql {
+  if (types.length === 0) return empty;
+  const prefixes = types.filter((type) => type.endsWith('.'));
+  const exact = types.filter((type) => !type.endsWith('.'));
+  return sql`and (type = any (${exact}::text[]) or exists (select from unnest(${prefixes}::text[]) prefix where starts_with(type, prefix)))`;
 }
 
 export function insertParked(parked: {
