@@ -157,6 +157,31 @@ const settings = {
     description: 'Secret of the access key of the S3 service.',
     reserved: true,
   },
+  awsAccessKeyId: {
+    key: 'POSTRIDER_AWS_ACCESS_KEY_ID',
+    type: 'string',
+    description:
+      'Access key of your own AWS account, with which Lambda functions that campaigns name, and Kinesis and Firehose streams, are called. When absent, they are not. Needs POSTRIDER_AWS_SECRET_ACCESS_KEY.',
+  },
+  awsSecretAccessKey: {
+    key: 'POSTRIDER_AWS_SECRET_ACCESS_KEY',
+    type: 'string',
+    secret: true,
+    description: 'Secret of the access key of AWS.',
+  },
+  awsSessionToken: {
+    key: 'POSTRIDER_AWS_SESSION_TOKEN',
+    type: 'string',
+    secret: true,
+    description: 'Session token, when the access key of AWS is a temporary one.',
+  },
+  awsEndpointUrl: {
+    key: 'POSTRIDER_AWS_ENDPOINT_URL',
+    type: 'url',
+    protocols: ['http:', 'https:'],
+    description:
+      'Where Lambda, Kinesis and Firehose are, for services that are compatible with them. When absent: `https://<service>.<region>.amazonaws.com`, by the ARN.',
+  },
   allowPrivateHosts: {
     key: 'POSTRIDER_ALLOW_PRIVATE_HOSTS',
     type: 'switch',
@@ -295,6 +320,11 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   if ((config.accessKeyId === undefined) !== (config.secretAccessKey === undefined)) {
     faults.push(
       'POSTRIDER_ACCESS_KEY_ID and POSTRIDER_SECRET_ACCESS_KEY belong together: set both or neither',
+    );
+  }
+  if ((config.awsAccessKeyId === undefined) !== (config.awsSecretAccessKey === undefined)) {
+    faults.push(
+      'POSTRIDER_AWS_ACCESS_KEY_ID and POSTRIDER_AWS_SECRET_ACCESS_KEY belong together: set both or neither',
     );
   }
   if (faults.length > 0) throw new ConfigError(faults.join('\n'));
