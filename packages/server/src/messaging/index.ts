@@ -17,7 +17,13 @@ export { clearInbox, getInboxMessage, listInbox, storeInInbox, trimInbox } from 
 export { getMessage, type MessageFilter, searchMessages } from './message.sql.ts';
 export { Pipeline, type PipelineOptions } from './pipeline.ts';
 export { type Decision, decisions } from './policy.ts';
-export type { DeliveryChannel, Provider, ProviderAccount, ProviderContext } from './provider.ts';
+export type {
+  DeliveryChannel,
+  EngagementReceipt,
+  Provider,
+  ProviderAccount,
+  ProviderContext,
+} from './provider.ts';
 export {
   type NewProviderAccount,
   type ProviderAccountPatch,

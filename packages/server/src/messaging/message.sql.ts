@@ -23,7 +23,7 @@ export const outcomeStatuses = [
 const statuses = new Set<string>([...outcomeStatuses, ...decisions]);
 
 /**
- * The standing of each kind of fact: the highest one is the message's status; among those of standing 1 (nothing is
+ * The standing of each kind of fact (opens and clicks say nothing about where a message is): the highest one is the message's status; among those of standing 1 (nothing is
  * settled yet) the latest.
  */
 const standing = sql`case e.type
@@ -36,6 +36,7 @@ const statusOfFact = sql`case e.type when 'message.resent' then 'deferred' else 
 const latestFact = sql`left join lateral (
     select ${statusOfFact} as status, e.occurred_at, e.payload
     from events e where e.message_id = m.id and e.day >= m.day and e.type like 'message.%'
+      and e.type not in ('message.opened', 'message.clicked')
     order by ${standing} desc, e.occurred_at desc limit 1
   ) f on true`;
 
@@ -163,6 +164,10 @@ export interface TimelineEntry {
   providerMessageId?: string;
   retryAt?: string;
   bounce?: string;
+  /** Of `opened` and `clicked`: a program did it, not a person. */
+  machine?: boolean;
+  url?: string;
+  userAgent?: string;
 }
 
 export interface MessageDetail extends MessageSummary {
@@ -233,6 +238,9 @@ function entryOf(fact: {
     providerMessageId: payload.providerMessageId as string | undefined,
     retryAt: payload.retryAt as string | undefined,
     bounce: payload.bounce as string | undefined,
+    machine: payload.machine as boolean | undefined,
+    url: payload.url as string | undefined,
+    userAgent: payload.userAgent as string | undefined,
   };
 }
 

@@ -81,16 +81,36 @@ export interface AttemptResult {
   accountUnusable?: boolean;
 }
 
-/** What a provider reports later about a message it had accepted. */
-export interface Receipt {
+interface ReceiptBase {
   messageId: string;
   applicationId: string;
-  kind: 'delivered' | 'bounced' | 'complained';
   at: number;
+}
+
+/** What became of a message at its destination. */
+export interface DeliveryReceipt extends ReceiptBase {
+  kind: 'delivered' | 'bounced' | 'complained';
   code: number;
   response: string;
   bounce?: BounceClass;
 }
+
+/** Somebody, or something, looked at a message. */
+export interface EngagementReceipt extends ReceiptBase {
+  kind: 'opened' | 'clicked';
+  /**
+   * A program did it before any person could (prefetching proxy, link scanner): counted by itself, never as a person's,
+   * and it triggers nothing.
+   */
+  machine: boolean;
+  /** Of a click: where the link leads. */
+  url?: string;
+  userAgent?: string;
+  ipAddress?: string;
+}
+
+/** What a provider reports later about a message it had accepted. */
+export type Receipt = DeliveryReceipt | EngagementReceipt;
 
 /** A member of a provider's settings: validates what the operator enters, and draws the form. */
 export interface SettingField {

@@ -3,7 +3,12 @@ import { addSuppressions } from '../audience/index.ts';
 import { appendFacts } from '../events/index.ts';
 import type { Database } from '../platform/database.ts';
 import { uuidDay } from '../platform/ids.ts';
-import type { DeliveryChannel, Receipt } from './provider.ts';
+import type { DeliveryChannel, DeliveryReceipt, EngagementReceipt, Receipt } from './provider.ts';
+
+/** Longest texts of an engagement that are kept: what browsers and links have, not what an attacker can send. */
+const maxUserAgent = 500;
+const maxUrl = 2_000;
+const maxIpAddress = 45;
 
 interface Known {
   id: string;
@@ -16,8 +21,8 @@ interface Known {
 }
 
 /**
- * Writes what providers report about messages they had accepted: one fact each, and a suppression for hard bounces
- * and complaints, in one transaction. Receipts for messages that do not exist are dropped and counted in the result.
+ * Writes what providers report about messages they had accepted: one fact each (also for each open and click), and a
+ * suppression for hard bounces and complaints, in one transaction. Receipts for messages that do not exist are dropped and counted in the result.
  */
 export async function receiveReceipts(database: Database, receipts: Receipt[]): Promise<{ unknown: number }> {
   if (receipts.length === 0) return { unknown: 0 };
@@ -46,15 +51,12 @@ export async function receiveReceipts(database: Database, receipts: Receipt[]): 
         endpointId: message.endpointId,
         messageId: message.id,
         dispatchId: message.dispatchId,
-        payload: {
-          treatmentId: message.treatmentId ?? undefined,
-          code: receipt.code,
-          response: receipt.response,
-          bounce: receipt.bounce,
-        },
+        payload: { treatmentId: message.treatmentId ?? undefined, ...payloadOf(receipt) },
       })),
     );
-    const bad = matched.filter(({ receipt }) => receipt.kind === 'complained' || receipt.bounce === 'hard');
+    const bad = matched.filter(
+      ({ receipt }) => isDelivery(receipt) && (receipt.kind === 'complained' || receipt.bounce === 'hard'),
+    );
     for (const [applicationId, found] of Map.groupBy(bad, ({ message }) => message.applicationId)) {
       await addSuppressions(
         tx,
@@ -69,4 +71,25 @@ export async function receiveReceipts(database: Database, receipts: Receipt[]): 
     }
     return { unknown: receipts.length - matched.length };
   });
+}
+
+function isDelivery(receipt: Receipt): receipt is DeliveryReceipt {
+  return receipt.kind !== 'opened' && receipt.kind !== 'clicked';
+}
+
+function payloadOf(receipt: Receipt): Record<string, unknown> {
+  if (isDelivery(receipt)) {
+    const { code, response, bounce } = receipt;
+    return { code, response, bounce };
+  }
+  return engagementPayload(receipt);
+}
+
+function engagementPayload({ machine, url, userAgent, ipAddress }: EngagementReceipt) {
+  return {
+    machine,
+    url: url?.slice(0, maxUrl),
+    userAgent: userAgent?.slice(0, maxUserAgent),
+    ipAddress: ipAddress?.slice(0, maxIpAddress),
+  };
 }

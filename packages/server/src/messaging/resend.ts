@@ -82,7 +82,7 @@ async function selectInDoubt(db: Queryable, applicationId: string, ids: string[]
              (array_agg(e.type order by e.occurred_at desc, e.batch_id desc, e.seq desc))[1] as type,
              (array_agg(e.payload order by e.occurred_at desc, e.batch_id desc, e.seq desc))[1] as payload,
              bool_or(e.type in ('message.sent', 'message.failed', 'message.delivered', 'message.bounced',
-                                'message.complained', 'message.expired')) as settled
+                                'message.complained', 'message.expired', 'message.opened', 'message.clicked')) as settled
       from events e where e.message_id = m.id and e.day >= m.day and e.type like 'message.%'
     ) f on f.type = 'message.in_doubt' and not f.settled
        and not coalesce((f.payload->>'sentAgain')::boolean, false) and f.payload->>'retryAt' is null

@@ -3,6 +3,7 @@ import { authorize, getApplication, listApplications, visibleApplications } from
 import { getInboxMessage, getMessage, listInbox } from '../../messaging/index.ts';
 import { CallerError, notFound } from '../../platform/errors.ts';
 import type { ApiContext } from './context.ts';
+import { linksOf, reportEngagement, withLinks } from './engagement.ts';
 import { type Html, html, sendPage } from './page.ts';
 import { createProblemHandler, type SendProblem, sendProblem } from './problem.ts';
 import { decodeCursor, encodeCursor, isUuid } from './schema.ts';
@@ -25,11 +26,13 @@ const maxApplications = 100;
 const maxRawChars = 200_000;
 const channels = ['EMAIL', 'SMS', 'PUSH', 'VOICE', 'CUSTOM', 'IN_APP'] as const;
 
-/** Mails are shown in a frame without scripts, forms or a way to this origin. */
-const mailPolicy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+/** Mails are shown in a frame without scripts, forms or a way to this origin; their links open a page of their own. */
+const frameRights = 'allow-popups allow-popups-to-escape-sandbox';
+const mailPolicy = `sandbox ${frameRights}; default-src 'none'; style-src 'unsafe-inline'; img-src data:`;
 
 /** Pages that show what the sandbox received; they ask for an access key as user name and its secret. */
-export function inboxPage(api: FastifyInstance, { database, log }: ApiContext): void {
+export function inboxPage(api: FastifyInstance, context: ApiContext): void {
+  const { database, log } = context;
   const list = { config: { action: 'postrider:ListInbox' }, schema: { hide: true } };
   const one = { config: { action: 'postrider:GetInboxMessage' }, schema: { hide: true } };
   api.setErrorHandler(createProblemHandler(log, sendErrorPage));
@@ -54,8 +57,11 @@ ${messages.length > 0 ? messageList(messages) : emptyList(filter)}
 ${pages(filter, query.cursor !== undefined, next)}`;
     return sendPage(reply, { title: 'Inbox', note, body });
   });
-  api.get<{ Params: { id: string } }>('/inbox/:id', one, async ({ params, principal }, reply) => {
+  api.get<{ Params: { id: string } }>('/inbox/:id', one, async (request, reply) => {
+    const { params, principal } = request;
     const message = await readable(params.id, principal);
+    // Who reads a mail here is its recipient.
+    if (message.channel === 'EMAIL') await reportEngagement(context, message, { kind: 'opened' }, request);
     const application = await getApplication(database, message.applicationId);
     const timeline = await timelineOf(message, principal);
     const body = html`<p><a href="/inbox">← Inbox</a></p>
@@ -73,8 +79,24 @@ ${timeline && timelineList(timeline)}
     return reply
       .header('content-security-policy', mailPolicy)
       .type('text/html; charset=utf-8')
-      .send(content.html);
+      .send(
+        `<base target="_blank">${withLinks(content.html, (index) => `/inbox/${params.id}/links/${index}`)}`,
+      );
   });
+  api.get<{ Params: { id: string; index: string } }>(
+    '/inbox/:id/links/:index',
+    one,
+    async (request, reply) => {
+      const { params, principal } = request;
+      const message = await readable(params.id, principal);
+      const { content } = message;
+      const links = content.kind === 'email' && content.html !== undefined ? linksOf(content.html) : [];
+      const url = /^\d{1,4}$/.test(params.index) ? links[Number(params.index)] : undefined;
+      if (url === undefined) throw notFound(`Link of message ${params.id}`, params.index);
+      await reportEngagement(context, message, { kind: 'clicked', url }, request);
+      return reply.header('referrer-policy', 'no-referrer').redirect(url, 303);
+    },
+  );
 
   async function readable(id: string, principal: Principal): Promise<InboxMessage> {
     const message = await getInboxMessage(database, id);
@@ -185,17 +207,19 @@ function contentOf({ id, content }: InboxMessage): Html {
   return html`${
     page === undefined
       ? undefined
-      : html`<h2>HTML</h2><div class="card"><iframe src="/inbox/${id}/html" sandbox title="HTML part of the message"></iframe></div>`
+      : html`<h2>HTML</h2><div class="card"><iframe src="/inbox/${id}/html" sandbox="${frameRights}" title="HTML part of the message"></iframe></div>`
   }${text === undefined ? undefined : html`<h2>Text</h2><pre class="card">${text}</pre>`}`;
 }
 
 function timelineList(timeline: Timeline): Html {
   return html`<h2>What happened</h2>
 <ol class="timeline card">${timeline.map(
-    ({ at, event, words, attempt, retryAt }) => html`
+    ({ at, event, words, attempt, retryAt, machine, url }) => html`
 <li>${timeTag(at, 'time')}<strong>${event}</strong><span>${[
       attempt && `attempt ${attempt}`,
       words,
+      machine && 'by a machine',
+      url,
       retryAt && `next attempt at ${timeText(new Date(retryAt)).slice(11)}`,
     ]
       .filter(Boolean)

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { clearInbox, getInboxMessage, listInbox } from '../../messaging/index.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { ApiContext } from './context.ts';
+import { type Engagement, reportEngagement } from './engagement.ts';
 import {
   appAnd,
   appParams,
@@ -21,7 +22,8 @@ interface Filter {
 }
 
 /** What the sandbox received. */
-export function inboxRoutes(api: FastifyInstance, { database }: ApiContext): void {
+export function inboxRoutes(api: FastifyInstance, context: ApiContext): void {
+  const { database } = context;
   const tags = ['Inbox'];
   api.get<{ Params: { app: string }; Querystring: Filter }>(
     '/api/apps/:app/inbox',
@@ -69,4 +71,49 @@ export function inboxRoutes(api: FastifyInstance, { database }: ApiContext): voi
     },
     async ({ params }) => ({ deleted: await clearInbox(database, params.app) }),
   );
+  for (const { word, kind, summary, members } of engagements) {
+    api.post<{ Params: { app: string; id: string }; Body: Omit<Engagement, 'kind'> | null }>(
+      `/api/apps/:app/inbox/:id/${word}`,
+      {
+        config: { action: `postrider:${word[0]!.toUpperCase()}${word.slice(1)}InboxMessage` },
+        schema: {
+          tags,
+          summary,
+          params: appAnd('id'),
+          body: {
+            type: ['object', 'null'],
+            additionalProperties: false,
+            properties: { ...engagementMembers, ...members },
+          },
+          response: { 204: { type: 'null', description: 'It is in the log.' } },
+        },
+      },
+      async (request, reply) => {
+        const { params, body } = request;
+        const message = await getInboxMessage(database, params.id);
+        if (message?.applicationId !== params.app) throw notFound('Inbox message', params.id);
+        await reportEngagement(context, message, { ...body, kind }, request);
+        return reply.code(204).send();
+      },
+    );
+  }
 }
+
+const engagementMembers = {
+  machine: {
+    type: 'boolean',
+    description: 'A program did it (prefetch, link scanner), not a person; false when absent.',
+  },
+  userAgent: { type: 'string', maxLength: 500, description: "The request's own when absent." },
+  ipAddress: { type: 'string', maxLength: 45, description: "The request's own when absent." },
+} as const;
+
+const engagements = [
+  { word: 'open', kind: 'opened', summary: 'Open a message as its recipient would', members: {} },
+  {
+    word: 'click',
+    kind: 'clicked',
+    summary: 'Click a link of a message as its recipient would',
+    members: { url: { type: 'string', maxLength: 2_000, description: 'Where the link leads.' } },
+  },
+] as const;
