@@ -24,3 +24,4 @@ export { fullScopes, type Principal, principalName, type Scopes } from './princi
 export { type ApplicationSettings, getSettings, updateSettings } from './settings.ts';
 export { addTags, deleteTagKeys, deleteTags, getTags, getTagsOf, type Tags } from './tags.ts';
 export { createTokens, type Tokens } from './tokens.ts';
+export { createWebhookSecrets, type WebhookSecret, type WebhookSecrets } from './webhook-secrets.ts';

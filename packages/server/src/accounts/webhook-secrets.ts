@@ -1,0 +1,95 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../platform/clock.ts';
+import type { Queryable } from '../platform/database.ts';
+import { notFound } from '../platform/errors.ts';
+import type { Secrets } from '../platform/secrets.ts';
+import { insertWebhookSecret, replaceWebhookSecret, selectWebhookSecret } from './webhook-secret.sql.ts';
+
+/** With what the webhooks of an application are signed, as Standard Webhooks writes secrets: `whsec_<base64>`. */
+export interface WebhookSecret {
+  secret: string;
+  /** The one before, which signs as well for a day after a change; null when there is none. */
+  previous: string | null;
+  createdAt: Date;
+}
+
+export interface WebhookSecrets {
+  /** The application's secret; made when it has none. @throws CallerError not_found */
+  get(applicationId: string): Promise<WebhookSecret>;
+  /** A new secret; the former one signs as well for a day. @throws CallerError not_found */
+  rotate(applicationId: string): Promise<WebhookSecret>;
+  /** The secrets to sign with, the newest first; at most a second old. @throws CallerError not_found */
+  signing(applicationId: string): Promise<string[]>;
+}
+
+const prefix = 'whsec_';
+const secretBytes = 32;
+const overlapMs = 24 * 3_600_000;
+const cacheMs = 1_000;
+const maxCached = 10_000;
+
+interface Row {
+  secret: Buffer;
+  previous: Buffer | null;
+  created_at: Date;
+}
+
+export function createWebhookSecrets(options: {
+  database: Queryable;
+  secrets: Secrets;
+  clock: Clock;
+}): WebhookSecrets {
+  const { database, secrets, clock } = options;
+  const cache = new Map<string, { at: number; found: Promise<string[]> }>();
+  const contextOf = (applicationId: string) => `webhook_secrets/${applicationId}`;
+  const seal = (applicationId: string) => secrets.encrypt(randomBytes(secretBytes), contextOf(applicationId));
+  const open = (applicationId: string, sealed: Buffer) =>
+    `${prefix}${secrets.decrypt(sealed, contextOf(applicationId)).toString('base64')}`;
+
+  async function read(applicationId: string): Promise<WebhookSecret | undefined> {
+    const { rows } = await database.query<Row>(selectWebhookSecret(applicationId));
+    const [row] = rows;
+    return (
+      row && {
+        secret: open(applicationId, row.secret),
+        previous: row.previous ? open(applicationId, row.previous) : null,
+        createdAt: row.created_at,
+      }
+    );
+  }
+
+  async function get(applicationId: string): Promise<WebhookSecret> {
+    const known = await read(applicationId);
+    if (known) return known;
+    try {
+      await database.query(insertWebhookSecret(applicationId, seal(applicationId)));
+    } catch (error) {
+      if ((error as { code?: string }).code === '23503') throw notFound('Application', applicationId);
+      throw error;
+    }
+    // Somebody else's may have been the first.
+    return (await read(applicationId))!;
+  }
+
+  return {
+    get,
+    async rotate(applicationId) {
+      await get(applicationId);
+      await database.query(replaceWebhookSecret(applicationId, seal(applicationId), overlapMs));
+      cache.delete(applicationId);
+      return get(applicationId);
+    },
+    signing(applicationId) {
+      const now = clock.now();
+      const cached = cache.get(applicationId);
+      if (cached && now >= cached.at && now - cached.at < cacheMs) return cached.found;
+      if (cache.size >= maxCached) cache.clear();
+      const found = get(applicationId).then(({ secret, previous }) =>
+        previous ? [secret, previous] : [secret],
+      );
+      found.catch(() => cache.delete(applicationId));
+      cache.set(applicationId, { at: now, found });
+      return found;
+    },
+  };
+}
