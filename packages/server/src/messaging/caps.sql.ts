@@ -1,4 +1,4 @@
-import sql from 'sql-template-tag';
+import sql, { type Sql } from 'sql-template-tag';
 import type { Queryable } from '../platform/database.ts';
 
 /**
@@ -37,26 +37,35 @@ export async function reserveTotal(
   return new Set(rows.map((row) => row.id));
 }
 
-/** Gives reservations of the last 24 hours back: of messages that were not sent, when caps count what was sent. */
+/**
+ * Gives reservations of the last 24 hours back, one for each time that an endpoint is given: of messages that were not
+ * sent, when caps count what was sent.
+ */
 export async function releaseDaily(
   tx: Queryable,
   applicationId: string,
   endpointIds: string[],
 ): Promise<void> {
   await tx.query(sql`
-    update endpoint_sends s set recent = s.recent[1:cardinality(s.recent) - 1]
+    update endpoint_sends s set recent = s.recent[1:cardinality(s.recent) - given.count]
     from (select endpoint_id from endpoint_sends
           where application_id = ${applicationId} and endpoint_id = any(${endpointIds}) and cardinality(recent) > 0
           order by endpoint_id for update) locked
+    join (${givenBack(endpointIds)}) given using (endpoint_id)
     where s.application_id = ${applicationId} and s.endpoint_id = locked.endpoint_id`);
 }
 
 /** The same for those of a campaign. */
 export async function releaseTotal(tx: Queryable, campaignId: string, endpointIds: string[]): Promise<void> {
   await tx.query(sql`
-    update campaign_sends s set count = s.count - 1
+    update campaign_sends s set count = greatest(0, s.count - given.count)
     from (select endpoint_id from campaign_sends
           where campaign_id = ${campaignId} and endpoint_id = any(${endpointIds}) and count > 0
           order by endpoint_id for update) locked
+    join (${givenBack(endpointIds)}) given using (endpoint_id)
     where s.campaign_id = ${campaignId} and s.endpoint_id = locked.endpoint_id`);
+}
+
+function givenBack(endpointIds: string[]): Sql {
+  return sql`select id as endpoint_id, count(*)::int as count from unnest(${endpointIds}::text[]) as id group by id`;
 }

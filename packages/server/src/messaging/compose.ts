@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import type { EndpointResponse } from '@aws-sdk/client-pinpoint';
 import { type Recipient, toEndpointResponse } from '../audience/index.ts';
 import { maskSecrets, type Renderer } from '../content/index.ts';
-import type { ContentSource, DispatchClass } from './dispatch.ts';
+import { isoTime } from '../platform/clock.ts';
+import type { ContentSource, DispatchClass, Occasion } from './dispatch.ts';
 import type { Decision } from './policy.ts';
 import type { DeliveryChannel, EmailContent, MessageContent } from './provider.ts';
 
@@ -21,6 +22,8 @@ export type Addressee = Recipient | { channel: string | null; address: string | 
 export interface ComposeItem {
   recipient: Addressee;
   overrides?: Overrides;
+  /** The event that it is about, as `{{Event…}}`. */
+  occasion?: Occasion;
 }
 
 export interface ComposeContext {
@@ -67,7 +70,7 @@ export function createComposer({ renderer, senderOf }: ComposerOptions): Compose
       const results = new Array<Composed>(items.length);
       for (const [source, indexes] of groupBySource(context.source, items)) {
         const inputs = indexes.map((index) => ({
-          endpoint: variablesOf(context.applicationId, items[index]!.recipient),
+          endpoint: variablesOf(context.applicationId, items[index]!),
           substitutions: { ...source.substitutions, ...items[index]!.overrides?.substitutions },
         }));
         const parts = partsOf(source, context.channel);
@@ -133,8 +136,17 @@ function keyOf(parts: Record<string, string>, defaults: Record<string, string> |
     .digest('base64url');
 }
 
-/** An endpoint as templates see it: Pinpoint's EndpointResponse. */
-function variablesOf(applicationId: string, recipient: Addressee): EndpointResponse {
+/** An endpoint as templates see it: Pinpoint's EndpointResponse; with the event, when there is one. */
+function variablesOf(applicationId: string, { recipient, occasion }: ComposeItem): EndpointResponse {
+  const endpoint = endpointOf(applicationId, recipient);
+  return occasion ? Object.assign(endpoint, { Event: eventOf(occasion) }) : endpoint;
+}
+
+function eventOf({ id, type, at, attributes = {}, metrics = {} }: Occasion) {
+  return { Id: id, Type: type, Timestamp: isoTime(at), Attributes: attributes, Metrics: metrics };
+}
+
+function endpointOf(applicationId: string, recipient: Addressee): EndpointResponse {
   if ('id' in recipient) return toEndpointResponse(applicationId, recipient);
   const { address, channel } = recipient;
   return {

@@ -160,6 +160,7 @@ async function decideAll({ database }: DirectOptions, direct: DirectMessage): Pr
       address: verdict.address,
       endpointId,
       userId: recipient && 'id' in recipient ? recipient.userId : null,
+      eventId: null,
       treatmentId: null,
       decision: verdict.decision,
       detail: verdict.detail ?? null,

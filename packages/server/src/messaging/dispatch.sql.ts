@@ -1,7 +1,8 @@
 import sql, { type Sql } from 'sql-template-tag';
 import type { Queryable } from '../platform/database.ts';
 import { CallerError, notFound } from '../platform/errors.ts';
-import type { Dispatch, DispatchClass, DispatchPlan, DispatchState, Lane } from './dispatch.ts';
+import type { Dispatch, DispatchClass, DispatchPlan, DispatchState, Lane, Occasion } from './dispatch.ts';
+import { storableJson } from './storable.ts';
 
 /** Endpoints in one chunk: what one worker claims, reads and renders at once. */
 export const chunkSize = 500;
@@ -46,6 +47,79 @@ export async function startDispatch(tx: Queryable, dispatch: NewDispatch): Promi
 }
 
 /**
+ * Starts a dispatch that gets its members later, by `addMembers`, until `closeDispatch`; in the caller's transaction.
+ * It may begin paused.
+ */
+export async function openDispatch(
+  tx: Queryable,
+  dispatch: Omit<NewDispatch, 'members'> & { paused: boolean },
+): Promise<void> {
+  await tx.query(sql`
+    insert into dispatches (id, application_id, kind, class, lane, state, open, campaign_id, plan, messages_per_second, expires_at)
+    values (${dispatch.id}, ${dispatch.applicationId}, ${dispatch.kind}, ${dispatch.class}, ${dispatch.lane},
+            ${dispatch.paused ? 'paused' : 'running'}, true, ${dispatch.campaignId}, ${JSON.stringify(dispatch.plan)},
+            ${dispatch.messagesPerSecond ?? null}, ${dispatch.expiresAt})`);
+}
+
+/** No more members come: the dispatch is done when those that it has are. */
+export async function closeDispatch(tx: Queryable, applicationId: string, id: string): Promise<void> {
+  await tx.query(
+    sql`update dispatches set open = false where id = ${id} and application_id = ${applicationId}`,
+  );
+}
+
+/** A member that is added to an open dispatch, and why. */
+export interface AddedMember {
+  endpointId: string;
+  occasion: Occasion;
+}
+
+/** Chunks of added members end at this size of their occasions as JSON, so that none is too much to hold. */
+const maxChunkBytes = 1_000_000;
+
+/**
+ * Adds members to open dispatches, each as often as it is given, in the caller's transaction. The caller sees to it that
+ * the dispatch is not closed meanwhile.
+ */
+export async function addMembers(
+  tx: Queryable,
+  additions: { dispatchId: string; members: AddedMember[] }[],
+): Promise<void> {
+  const chunks = additions.flatMap(({ dispatchId, members }) =>
+    chunksOf(members).map((chunk) => ({
+      dispatchId,
+      endpointIds: chunk.map(({ endpointId }) => endpointId),
+      occasions: chunk.map(({ occasion }) => occasion),
+    })),
+  );
+  if (chunks.length === 0) return;
+  await tx.query(sql`
+    insert into dispatch_chunks (dispatch_id, number, endpoint_ids, size, occasions)
+    select "dispatchId", nextval('added_chunk_numbers'), "endpointIds", cardinality("endpointIds"), occasions
+    from jsonb_to_recordset(${storableJson(chunks)}::jsonb)
+      as c("dispatchId" uuid, "endpointIds" text[], occasions jsonb)`);
+}
+
+function chunksOf(members: AddedMember[]): AddedMember[][] {
+  const chunks: AddedMember[][] = [];
+  let bytes = 0;
+  for (const member of members) {
+    const size = JSON.stringify(member.occasion).length;
+    const last = chunks.at(-1);
+    // Those of one event stay together: who has the same address among them gets one message.
+    const sameEvent = last?.at(-1)!.occasion.id === member.occasion.id;
+    if (!last || (!sameEvent && (last.length >= chunkSize || bytes + size > maxChunkBytes))) {
+      chunks.push([member]);
+      bytes = size;
+    } else {
+      last.push(member);
+      bytes += size;
+    }
+  }
+  return chunks;
+}
+
+/**
  * Pauses, resumes or stops a dispatch: no window is committed after this returns (one that is being committed at the
  * same moment may still be). Pausing keeps each position, so that resuming repeats nobody; what a stop leaves unsent
  * gets the reason `stopped`.
@@ -58,7 +132,7 @@ export async function setDispatchState(
   state: 'running' | 'paused' | 'stopped',
 ): Promise<void> {
   const { rowCount } = await db.query(sql`
-    update dispatches set state = ${state}
+    update dispatches set state = ${state}, open = open and ${state !== 'stopped'}
     where id = ${id} and application_id = ${applicationId} and state in ('running', 'paused')`);
   if (rowCount) return;
   const { rows } = await db.query<{ state: DispatchState }>(sql`
@@ -82,6 +156,8 @@ export interface ClaimedChunk {
   state: DispatchState;
   number: number;
   endpointIds: string[];
+  /** Why each of them is a member; null where all are one audience. */
+  occasions: Occasion[] | null;
   next: number;
 }
 
@@ -115,12 +191,13 @@ export async function claimChunk(
     claimed as (
       update dispatch_chunks c set worker_id = ${workerId} from chosen
       where c.dispatch_id = chosen.dispatch_id and c.number = chosen.number
-      returning c.dispatch_id, c.number, c.endpoint_ids, c.next
+      returning c.dispatch_id, c.number, c.endpoint_ids, c.occasions, c.next
     ),
     served as (
       update dispatches set served_at = clock_timestamp() from claimed where dispatches.id = claimed.dispatch_id
     )
-    select claimed.dispatch_id as "dispatchId", d.state, claimed.number, claimed.endpoint_ids as "endpointIds", claimed.next
+    select claimed.dispatch_id as "dispatchId", d.state, claimed.number, claimed.endpoint_ids as "endpointIds",
+      claimed.occasions, claimed.next
     from claimed join dispatches d on d.id = claimed.dispatch_id`);
   return rows[0];
 }
@@ -165,8 +242,8 @@ export async function moveChunk(
 }
 
 /**
- * Closes the dispatches of which nothing is left to do: no chunk, no window in flight, no retry. Returns those it
- * closed. A stopped one stays `stopped`.
+ * Finishes the dispatches of which nothing is left to do: not open, no chunk, no window in flight, no retry. Returns
+ * those it finished. A stopped one stays `stopped`.
  */
 export async function finishDispatches(
   tx: Queryable,
@@ -175,7 +252,7 @@ export async function finishDispatches(
     update dispatches d set finished_at = now(), state = case when state = 'stopped' then 'stopped' else 'done' end
     where d.id in (
       select id from dispatches o
-      where o.finished_at is null and o.state in ('running', 'stopped')
+      where o.finished_at is null and o.state in ('running', 'stopped') and not o.open
         and not exists (select from dispatch_chunks c where c.dispatch_id = o.id)
         and not exists (select from send_windows w where w.dispatch_id = o.id)
         and not exists (select from retries r where r.dispatch_id = o.id)

@@ -62,6 +62,20 @@ export interface DispatchPlan {
   context?: Record<string, string>;
 }
 
+/** The event for which somebody became a member of an open dispatch; templates know it as `{{Event…}}`. */
+export interface Occasion {
+  /** The client's id of the event: with the endpoint, what the message is about. */
+  id: string;
+  /** EventType, as the client gave it. */
+  type: string;
+  /** When it happened, in milliseconds. */
+  at: number;
+  /** A message about it that cannot be sent by then is not sent any more, in milliseconds. */
+  expiresAt: number;
+  attributes?: Record<string, string>;
+  metrics?: Record<string, number>;
+}
+
 /** A dispatch as the pipeline reads it. */
 export interface Dispatch {
   id: string;

@@ -1,7 +1,15 @@
 export { type Accounting, accountFor } from './accounting.sql.ts';
 export type { ChannelSender } from './compose.ts';
 export type { DirectMessage, DirectRecipient, DirectResult } from './direct.ts';
-export { type NewDispatch, setDispatchState, startDispatch } from './dispatch.sql.ts';
+export {
+  type AddedMember,
+  addMembers,
+  closeDispatch,
+  type NewDispatch,
+  openDispatch,
+  setDispatchState,
+  startDispatch,
+} from './dispatch.sql.ts';
 export type {
   ContentByChannel,
   ContentSource,
@@ -9,6 +17,7 @@ export type {
   DispatchClass,
   DispatchPlan,
   Lane,
+  Occasion,
   Treatment,
 } from './dispatch.ts';
 export { eraseMessaging } from './erase.sql.ts';

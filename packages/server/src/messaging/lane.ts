@@ -7,7 +7,7 @@ import { type ClaimedChunk, claimChunk, loadDispatch, releaseChunk } from './dis
 import type { Dispatch, Lane } from './dispatch.ts';
 import type { Flow } from './flow.ts';
 import { Places } from './places.ts';
-import { AddressClaims, type Prepared, type PrepareOptions, prepare } from './prepare.ts';
+import { AddressClaims, type Member, type Prepared, type PrepareOptions, prepare } from './prepare.ts';
 import type { DeliveryChannel } from './provider.ts';
 import { leaseRate } from './rate.sql.ts';
 import type { Sessions } from './session.ts';
@@ -179,14 +179,15 @@ export class LaneRunner {
 
   /** Gives all that is left of a chunk its reason, in one transaction. */
   async #refuseRest(dispatch: Dispatch, chunk: ClaimedChunk, decision: 'stopped' | 'expired'): Promise<void> {
-    const members = chunk.endpointIds.slice(chunk.next).map(
-      (endpointId): Prepared => ({
+    const members = membersOf(chunk, chunk.next).map(
+      ({ endpointId, occasion }): Prepared => ({
         row: {
           id: uuidv7(),
           channel: 'CUSTOM',
           address: '',
           endpointId,
           userId: null,
+          eventId: occasion?.id ?? null,
           treatmentId: null,
           decision,
           detail: null,
@@ -215,8 +216,8 @@ export class LaneRunner {
     );
     const stopping = () => this.#stopping || isExpired(dispatch);
     while (chunk.next < chunk.endpointIds.length && !stopping()) {
-      const ids = chunk.endpointIds.slice(chunk.next, chunk.next + size);
-      const prepared = await prepare(this.#options, dispatch, ids, this.#claims.of(key, dispatch.id));
+      const next = membersOf(chunk, chunk.next, chunk.next + size);
+      const prepared = await prepare(this.#options, dispatch, next, this.#claims.of(key, dispatch.id));
       for (let from = 0; from < prepared.length && !stopping(); ) {
         const { waitMs, most } = await this.#routeState(dispatch);
         if (waitMs > 0) return waitMs;
@@ -287,6 +288,12 @@ export class LaneRunner {
     }
     return 0;
   }
+}
+
+function membersOf({ endpointIds, occasions }: ClaimedChunk, from: number, to?: number): Member[] {
+  return endpointIds
+    .slice(from, to)
+    .map((endpointId, place) => ({ endpointId, occasion: occasions?.[from + place] }));
 }
 
 /** That the database is away is worth a warning; anything else is a fault of ours. */

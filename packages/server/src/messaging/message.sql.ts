@@ -51,6 +51,8 @@ export interface MessageSummary {
   dispatchId: string;
   campaignId: string | null;
   treatmentId: string | null;
+  /** The event that it is about, of an event-triggered campaign: the client's id of it. */
+  eventId: string | null;
   status: string;
   detail: string | null;
   summary: string | null;
@@ -58,7 +60,7 @@ export interface MessageSummary {
 }
 
 const messageColumns = sql`m.id, m.channel, m.address, m.endpoint_id as "endpointId", m.user_id as "userId",
-  m.dispatch_id as "dispatchId", m.campaign_id as "campaignId", m.treatment_id as "treatmentId",
+  m.dispatch_id as "dispatchId", m.campaign_id as "campaignId", m.treatment_id as "treatmentId", m.event_id as "eventId",
   case when m.decision = 'sending' then coalesce(f.status, 'sending') else m.decision end as status,
   coalesce(m.detail, f.payload->>'response') as detail, m.summary,
   f.payload->>'providerMessageId' as "providerMessageId"`;

@@ -35,6 +35,8 @@ export interface PolicySubject {
   optOut: string;
   cohort: number;
   timezone: string | null;
+  /** The event that the message would be about: messages about different events are no duplicates. */
+  occasion?: { id: string; expiresAt: number };
 }
 
 export interface PolicyFacts {
@@ -83,19 +85,23 @@ export function deliverableAddress(channel: DeliveryChannel, address: string): s
 }
 
 /** Under which an address is compared with those that a dispatch has taken already. */
-export function addressKey(channel: DeliveryChannel, address: string): string {
-  return `${channel} ${normaliseAddress(channel, address)}`;
+export function addressKey(channel: DeliveryChannel, address: string, occasion?: { id: string }): string {
+  const key = `${channel} ${normaliseAddress(channel, address)}`;
+  return occasion ? `${key}\n${occasion.id}` : key;
 }
 
 /**
  * Decides about one member of a dispatch, all but the caps, which are reserved with the message row.
- * The questions come in this order: channel → address → active and opted in → suppression → duplicate → holdout →
+ * The questions come in this order: in time (of what an event caused) → channel → address → active and opted in → suppression → duplicate → holdout →
  * quiet time; the first no is the message's reason.
  */
 export function decide(plan: DispatchPlan, subject: PolicySubject, facts: PolicyFacts): Verdict {
   const channel = deliveryChannel(subject.channel) ?? 'CUSTOM';
   const verdict: Verdict = { decision: 'sending', channel, address: subject.address ?? '', targeted: false };
   const no = (decision: Decision, detail?: string): Verdict => ({ ...verdict, decision, detail });
+  const { occasion } = subject;
+  if (occasion && occasion.expiresAt <= facts.now)
+    return no('expired', `The event ${occasion.id} is too long ago`);
   if (!subject.channel) return no('channel_mismatch', 'The endpoint has no channel');
   if (facts.disabledChannels.has(subject.channel))
     return no('channel_disabled', `${subject.channel} is switched off`);
@@ -109,14 +115,14 @@ export function decide(plan: DispatchPlan, subject: PolicySubject, facts: Policy
   if (subject.status !== 'ACTIVE') return no('inactive');
   if (subject.optOut !== 'NONE') return no('opted_out');
   if (facts.suppressed.has(normaliseAddress(channel, address))) return no('suppressed');
-  if (facts.taken.has(addressKey(channel, address))) return no('duplicate_address');
+  if (facts.taken.has(addressKey(channel, address, occasion))) return no('duplicate_address');
   const treatment = treatmentOf(plan, subject.cohort);
   if (treatment === 'holdout') return no('holdout', `Cohort ${subject.cohort}`);
   verdict.treatmentId = treatment.id;
   if (!treatment.content[channel]) {
     return no('channel_mismatch', `Treatment ${treatment.id} has no message for ${channel}`);
   }
-  facts.taken.add(addressKey(channel, address));
+  facts.taken.add(addressKey(channel, address, occasion));
   verdict.targeted = true;
   if (plan.quietTime && isQuiet(plan.quietTime, subject.timezone, facts.now)) {
     return no('quiet_time', `${plan.quietTime.start}–${plan.quietTime.end} in ${subject.timezone}`);

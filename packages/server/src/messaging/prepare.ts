@@ -3,9 +3,16 @@ import { loadRecipients, type Recipient, suppressedAmong } from '../audience/ind
 import type { Database } from '../platform/database.ts';
 import { uuidv7 } from '../platform/ids.ts';
 import type { Composer } from './compose.ts';
-import type { Dispatch } from './dispatch.ts';
+import type { Dispatch, Occasion } from './dispatch.ts';
 import { takenAddresses } from './message.sql.ts';
-import { addressKey, decide, deliverableAddress, deliveryChannel, type Verdict } from './policy.ts';
+import {
+  addressKey,
+  decide,
+  deliverableAddress,
+  deliveryChannel,
+  type PolicySubject,
+  type Verdict,
+} from './policy.ts';
 import type { DeliveryChannel, MessageContent } from './provider.ts';
 import type { MessageRow } from './window.sql.ts';
 
@@ -15,6 +22,14 @@ export interface Prepared {
   content?: MessageContent;
   /** Asked for a message: counts towards the caps. */
   targeted: boolean;
+  /** When it is too late for this member, where that is not when the dispatch expires; in milliseconds. */
+  expiresAt?: number;
+}
+
+/** A member of a chunk; the same endpoint may be one for several events. */
+export interface Member {
+  endpointId: string;
+  occasion?: Occasion;
 }
 
 export interface PrepareOptions {
@@ -53,16 +68,16 @@ export interface ChunkClaims {
   others(): ReadonlySet<string>[];
 }
 
-/** Reads, decides and composes some members of a dispatch; in the order of `endpointIds`. */
+/** Reads, decides and composes some members of a dispatch, in their order. */
 export async function prepare(
   { database, composer }: PrepareOptions,
   dispatch: Dispatch,
-  endpointIds: string[],
+  members: Member[],
   claims: ChunkClaims,
 ): Promise<Prepared[]> {
   const { applicationId, plan } = dispatch;
   const [recipients, disabled] = await Promise.all([
-    loadRecipients(database, applicationId, endpointIds),
+    loadRecipients(database, applicationId, [...new Set(members.map(({ endpointId }) => endpointId))]),
     disabledChannels(database, applicationId),
   ]);
   const byId = new Map(recipients.map((recipient) => [recipient.id, recipient]));
@@ -70,37 +85,45 @@ export async function prepare(
   const claimed = claims.others();
   const [suppressed, taken] = await Promise.all([
     suppressedKeys(database, applicationId, recipients),
-    takenAddresses(
-      database,
-      dispatch,
-      recipients.flatMap(({ channel, address }) => sendableAddress(channel, address) ?? []),
-    ),
+    // Of an event all members are in one chunk, and so among its claims.
+    members.some(({ occasion }) => occasion)
+      ? new Set(claims.keys)
+      : takenAddresses(
+          database,
+          dispatch,
+          recipients.flatMap(({ channel, address }) => sendableAddress(channel, address) ?? []),
+        ),
   ]);
   for (const keys of [...claimed, ...claims.others()]) for (const key of keys) taken.add(key);
   const facts = { disabledChannels: disabled, suppressed, taken, now: Date.now() };
-  const verdicts = endpointIds.map((id) => {
-    const recipient = byId.get(id);
-    return { id, recipient, verdict: recipient ? decide(plan, subjectOf(recipient), facts) : missing };
+  const decided = members.map((member): Decided => {
+    const recipient = byId.get(member.endpointId);
+    const verdict = recipient ? decide(plan, subjectOf(recipient, member.occasion), facts) : missing;
+    return { member, recipient, verdict };
   });
-  for (const { verdict } of verdicts)
-    if (verdict.decision === 'sending') claims.keys.add(addressKey(verdict.channel, verdict.address));
-  const contents = await composeAll(composer, dispatch, verdicts);
-  return verdicts.map(({ id, recipient, verdict }) => {
-    const composed = contents.get(id);
+  for (const { member, verdict } of decided)
+    if (verdict.decision === 'sending')
+      claims.keys.add(addressKey(verdict.channel, verdict.address, member.occasion));
+  const contents = await composeAll(composer, dispatch, decided);
+  return decided.map((one) => {
+    const { member, recipient, verdict } = one;
+    const composed = contents.get(one);
     const decision = composed && 'decision' in composed ? composed.decision : verdict.decision;
     const row: MessageRow = {
       id: uuidv7(),
       channel: verdict.channel,
       address: verdict.address,
-      endpointId: id,
+      endpointId: member.endpointId,
       userId: recipient?.userId ?? null,
+      eventId: member.occasion?.id ?? null,
       treatmentId: verdict.treatmentId ?? null,
       decision,
       detail: composed && 'decision' in composed ? composed.detail : (verdict.detail ?? null),
       summary: composed && 'content' in composed ? composed.summary : null,
     };
     const content = composed && 'content' in composed ? composed.content : undefined;
-    return { row, content, targeted: verdict.targeted };
+    const expiresAt = member.occasion?.expiresAt;
+    return { row, content, targeted: verdict.targeted, expiresAt };
   });
 }
 
@@ -117,9 +140,10 @@ const missing: Verdict = {
   targeted: false,
 };
 
-function subjectOf(recipient: Recipient) {
+function subjectOf(recipient: Recipient, occasion: Occasion | undefined): PolicySubject {
   const { channel, address, status, optOut, cohort } = recipient;
-  return { channel, address, status, optOut, cohort, timezone: recipient.demographic.Timezone ?? null };
+  const timezone = recipient.demographic.Timezone ?? null;
+  return { channel, address, status, optOut, cohort, timezone, occasion };
 }
 
 async function suppressedKeys(
@@ -142,26 +166,32 @@ async function suppressedKeys(
 
 type Composed = Awaited<ReturnType<Composer['compose']>>[number];
 
+interface Decided {
+  member: Member;
+  recipient: Recipient | undefined;
+  verdict: Verdict;
+}
+
 /** Composes the members that are to be sent, together for each treatment and channel. */
 async function composeAll(
   composer: Composer,
   dispatch: Dispatch,
-  verdicts: { id: string; recipient: Recipient | undefined; verdict: Verdict }[],
-): Promise<Map<string, Composed>> {
+  decided: Decided[],
+): Promise<Map<Decided, Composed>> {
   const groups = Map.groupBy(
-    verdicts.filter(({ verdict }) => verdict.decision === 'sending'),
+    decided.filter(({ verdict }) => verdict.decision === 'sending'),
     ({ verdict }) => `${verdict.treatmentId} ${verdict.channel}`,
   );
-  const contents = new Map<string, Composed>();
+  const contents = new Map<Decided, Composed>();
   for (const members of groups.values()) {
     const { treatmentId, channel } = members[0]!.verdict as { treatmentId: string; channel: DeliveryChannel };
     const source = dispatch.plan.treatments.find(({ id }) => id === treatmentId)!.content[channel]!;
     const composed = await composer.compose(
       { applicationId: dispatch.applicationId, channel, source, class: dispatch.class },
-      members.map(({ recipient }) => ({ recipient: recipient! })),
+      members.map(({ recipient, member }) => ({ recipient: recipient!, occasion: member.occasion })),
     );
-    members.forEach(({ id }, index) => {
-      contents.set(id, composed[index]!);
+    members.forEach((one, index) => {
+      contents.set(one, composed[index]!);
     });
   }
   return contents;

@@ -12,6 +12,8 @@ export interface MessageRow {
   address: string;
   endpointId: string | null;
   userId: string | null;
+  /** The event that it is about. */
+  eventId: string | null;
   treatmentId: string | null;
   decision: string;
   detail: string | null;
@@ -30,11 +32,11 @@ export async function insertMessages(
   await tx.query({
     name: 'insert-messages',
     text: `insert into messages (day, id, application_id, dispatch_id, campaign_id, channel, address, endpoint_id, user_id,
-                                 treatment_id, decision, detail, summary)
-           select day, id, $1, $2, $3, channel, address, endpoint_id, user_id, treatment_id, decision, detail, summary
+                                 treatment_id, decision, detail, summary, event_id)
+           select day, id, $1, $2, $3, channel, address, endpoint_id, user_id, treatment_id, decision, detail, summary, event_id
            from unnest($4::date[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-                       $12::text[], $13::text[])
-             as r(day, id, channel, address, endpoint_id, user_id, treatment_id, decision, detail, summary)`,
+                       $12::text[], $13::text[], $14::text[])
+             as r(day, id, channel, address, endpoint_id, user_id, treatment_id, decision, detail, summary, event_id)`,
     values: [
       dispatch.applicationId,
       dispatch.id,
@@ -49,6 +51,7 @@ export async function insertMessages(
       column('decision'),
       column('detail'),
       column('summary'),
+      column('eventId'),
     ],
   });
 }

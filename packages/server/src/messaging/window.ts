@@ -1,7 +1,6 @@
 import { appendFacts, type Fact } from '../events/index.ts';
-import type { Transaction } from '../platform/database.ts';
 import { uuidv7 } from '../platform/ids.ts';
-import { releaseTotal, reserveDaily, reserveTotal } from './caps.sql.ts';
+import { applyCaps } from './caps.ts';
 import { type ClaimedChunk, moveChunk } from './dispatch.sql.ts';
 import type { Dispatch, DispatchState, Lane } from './dispatch.ts';
 import type { Flow } from './flow.ts';
@@ -100,7 +99,7 @@ export class WindowSender {
         state,
       };
       if (!(await moveChunk(tx, cursor))) return false;
-      await this.#applyCaps(tx, dispatch, members);
+      await applyCaps(tx, dispatch, members, this.#options.capsCount);
       sending = members.filter(({ row, content }) => row.decision === 'sending' && content);
       await insertMessages(
         tx,
@@ -113,33 +112,6 @@ export class WindowSender {
       return true;
     });
     return committed ? sending : undefined;
-  }
-
-  async #applyCaps(tx: Transaction, dispatch: Dispatch, members: Prepared[]): Promise<void> {
-    const { daily, total } = dispatch.plan.limits;
-    if (!daily && !(total && dispatch.campaignId)) return;
-    const counts = (member: Prepared) =>
-      this.#options.capsCount === 'targeted' ? member.targeted : member.row.decision === 'sending';
-    let candidates = members.filter((member) => counts(member) && member.row.endpointId);
-    const refuse = (granted: Set<string>, decision: 'daily_cap' | 'campaign_cap', limit: number) => {
-      for (const { row } of candidates) {
-        if (granted.has(row.endpointId!)) continue;
-        row.decision = decision;
-        row.detail = `The limit is ${limit}`;
-      }
-      candidates = candidates.filter(({ row }) => granted.has(row.endpointId!));
-    };
-    const ids = () => candidates.map(({ row }) => row.endpointId!);
-    if (total && dispatch.campaignId) {
-      refuse(await reserveTotal(tx, dispatch.campaignId, ids(), total), 'campaign_cap', total);
-    }
-    if (!daily) return;
-    const asked = ids();
-    const granted = await reserveDaily(tx, dispatch.applicationId, asked, daily);
-    refuse(granted, 'daily_cap', daily);
-    const refused = asked.filter((id) => !granted.has(id));
-    if (total && dispatch.campaignId && refused.length > 0)
-      await releaseTotal(tx, dispatch.campaignId, refused);
   }
 
   #handOver(
@@ -163,7 +135,7 @@ export class WindowSender {
 function inFlightOf(
   dispatch: Dispatch,
   window: Omit<SendWindow, 'messages'>,
-  { row, content }: Prepared,
+  { row, content, expiresAt }: Prepared,
 ): InFlight {
   return {
     windowId: window.id,
@@ -173,7 +145,7 @@ function inFlightOf(
     treatmentId: row.treatmentId,
     class: dispatch.class,
     lane: window.lane,
-    expiresAt: dispatch.expiresAt,
+    expiresAt: expiresAt === undefined ? dispatch.expiresAt : new Date(expiresAt),
     message: {
       id: row.id,
       applicationId: dispatch.applicationId,
