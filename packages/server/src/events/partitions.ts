@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../platform/clock.ts';
-import type { Database } from '../platform/database.ts';
+import type { Database, Queryable } from '../platform/database.ts';
 import {
   attachPartition,
   createDefaultPartition,
@@ -100,6 +100,8 @@ export async function ensurePartitions(
 export interface RetentionOptions {
   /** Whole days before today that are kept. */
   keepDays: number;
+  /** Says why a day of the log must stay though all subscribers have read it. */
+  holdOf?: (db: Queryable, day: string) => Promise<string | undefined>;
   tables?: readonly PartitionedTable[];
   clock?: Clock;
 }
@@ -126,7 +128,7 @@ export async function dropOldPartitions(
   const firstKept = dayOf((options.clock ?? systemClock).now() - options.keepDays * dayMs);
   const result: RetentionResult = { dropped: [], kept: [], batchesDeleted: 0 };
   const tables = options.tables ?? partitionedTables;
-  for (const table of tables) await dropDays(database, table, firstKept, result);
+  for (const table of tables) await dropDays(database, table, firstKept, result, options.holdOf);
   if (!tables.includes('events')) return result;
   const keptDays = result.kept.filter((kept) => kept.table === 'events').map((kept) => kept.day);
   for (let chunk = 0; chunk < maxDeleteChunks; chunk++) {
@@ -142,12 +144,13 @@ async function dropDays(
   table: PartitionedTable,
   firstKept: string,
   result: RetentionResult,
+  holdOf: RetentionOptions['holdOf'],
 ): Promise<void> {
   const days = (await partitionDays(database, table)).filter((day) => day < firstKept);
   const overflow = await database.query<{ day: string }>(selectDefaultDaysBefore(table, firstKept));
   const work = [
-    ...days.map((day) => ({ day, run: () => dropDay(database, table, day) })),
-    ...overflow.rows.map(({ day }) => ({ day, run: () => deleteDay(database, table, day) })),
+    ...days.map((day) => ({ day, run: () => dropDay(database, table, day, holdOf) })),
+    ...overflow.rows.map(({ day }) => ({ day, run: () => deleteDay(database, table, day, holdOf) })),
   ];
   // The lock that one day did not get, the next would wait for as well, with all writers behind it.
   let lockedOut: string | undefined;
@@ -164,9 +167,14 @@ async function dropDays(
   }
 }
 
-async function dropDay(database: Database, table: PartitionedTable, day: string): Promise<void> {
+async function dropDay(
+  database: Database,
+  table: PartitionedTable,
+  day: string,
+  holdOf: RetentionOptions['holdOf'],
+): Promise<void> {
   // First without a lock, so that a day that has to stay hinders nobody.
-  if (table === 'events') await refuseUnread(database, day);
+  if (table === 'events') await refuseUnread(database, day, holdOf);
   await database.transaction(async (tx) => {
     await tx.query(lockPartitioning(table));
     await tx.query(`set local lock_timeout = ${lockTimeoutMs}`);
@@ -174,18 +182,23 @@ async function dropDay(database: Database, table: PartitionedTable, day: string)
     // Table before partition, as every reader does. An open writer of any day keeps us out, so nothing of this day can
     // be committed after the second look.
     await tx.query(lockTable(table));
-    if (table === 'events') await refuseUnread(tx, day);
+    if (table === 'events') await refuseUnread(tx, day, holdOf);
     await tx.query(dropPartition(table, day));
   });
 }
 
 /** Deletes the rows of an old day that never got a partition of its own. */
-async function deleteDay(database: Database, table: PartitionedTable, day: string): Promise<void> {
+async function deleteDay(
+  database: Database,
+  table: PartitionedTable,
+  day: string,
+  holdOf: RetentionOptions['holdOf'],
+): Promise<void> {
   for (let chunk = 0; chunk < maxDeleteChunks; chunk++) {
     const deleted = await database.transaction(async (tx) => {
       await tx.query(`set local lock_timeout = ${lockTimeoutMs}`);
       await tx.query(lockDefaultPartition(table));
-      if (table === 'events') await refuseUnread(tx, day);
+      if (table === 'events') await refuseUnread(tx, day, holdOf);
       const { rowCount } = await tx.query(deleteFromDefault(table, day, deleteChunk));
       return rowCount ?? 0;
     });
@@ -193,11 +206,13 @@ async function deleteDay(database: Database, table: PartitionedTable, day: strin
   }
 }
 
-async function refuseUnread(db: Pick<Database, 'query'>, day: string): Promise<void> {
+async function refuseUnread(db: Queryable, day: string, holdOf: RetentionOptions['holdOf']): Promise<void> {
   const { rows } = await db.query<{ unnumbered: boolean; subscriber: string | null }>(selectUnreadOfDay(day));
   const { unnumbered, subscriber } = rows[0]!;
   if (unnumbered) throw new PostponeError('batches of the day are not numbered yet');
   if (subscriber !== null) throw new PostponeError(`subscriber ${subscriber} has not read the day`);
+  const hold = await holdOf?.(db, day);
+  if (hold !== undefined) throw new PostponeError(hold);
 }
 
 async function partitionDays(db: Pick<Database, 'query'>, table: PartitionedTable): Promise<string[]> {

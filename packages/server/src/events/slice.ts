@@ -8,7 +8,8 @@ export interface Cursor {
   seq: number;
 }
 
-interface Batch {
+/** A numbered batch; `facts` as many as were appended. */
+export interface Batch {
   position: number;
   batchId: string;
   day: string;
