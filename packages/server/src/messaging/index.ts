@@ -44,4 +44,5 @@ export { createRoutes } from './provider-account-route.ts';
 export { smtpUrlAccount } from './provider-account-url.ts';
 export { deleteOldRates } from './rate.sql.ts';
 export { receiveReceipts } from './receipt.ts';
+export { heldMessages, type RecordedMessage, recordedMessages, type WindowRange } from './recorded.sql.ts';
 export { resendInDoubt } from './resend.ts';

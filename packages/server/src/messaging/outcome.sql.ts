@@ -3,6 +3,7 @@ import type { Fact } from '../events/index.ts';
 import type { Queryable } from '../platform/database.ts';
 import { releaseDaily, releaseTotal } from './caps.sql.ts';
 import type { InFlight, OutcomeType } from './outcome.ts';
+import { sentWith } from './sent-with.ts';
 import type { RoutedResult } from './session.ts';
 import type { Retry } from './window.sql.ts';
 
@@ -37,6 +38,7 @@ export function factOf({ inFlight, result, type, retry, at }: Settled): Fact {
       providerMessageId: result.providerMessageId,
       bounce: result.bounce,
       retryAt: retry?.dueAt.toISOString(),
+      ...(type === 'message.sent' ? sentWith(message.content) : {}),
     },
   };
 }

@@ -190,6 +190,12 @@ function windowMessage(dispatch: Dispatch): (member: Prepared) => SendWindow['me
   });
 }
 
+/** First and last id of the window's message rows: where readers of the fact find them. */
+function idRange(members: Prepared[]): { firstMessageId?: string; lastMessageId?: string } {
+  const ids = members.map(({ row }) => row.id).sort();
+  return { firstMessageId: ids[0], lastMessageId: ids.at(-1) };
+}
+
 /** What was decided in a window, by treatment: the campaign's counters are made of these. */
 function windowFact(dispatch: Dispatch, members: Prepared[]): Fact {
   const decisions: Record<string, Record<string, number>> = {};
@@ -203,6 +209,6 @@ function windowFact(dispatch: Dispatch, members: Prepared[]): Fact {
     type: 'dispatch.window',
     applicationId: dispatch.applicationId,
     dispatchId: dispatch.id,
-    payload: { campaignId: dispatch.campaignId ?? undefined, decisions },
+    payload: { campaignId: dispatch.campaignId ?? undefined, decisions, ...idRange(members) },
   };
 }
