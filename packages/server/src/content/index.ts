@@ -1,3 +1,10 @@
+export {
+  checkInAppContent,
+  checkInAppForm,
+  type InAppContent,
+  inAppParts,
+  withInAppParts,
+} from './in-app-content.ts';
 export { maskSecrets, summary } from './masking.ts';
 export { previewTemplate } from './preview.ts';
 export type { Preview, RenderResult } from './render-batch.ts';
