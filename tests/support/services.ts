@@ -12,7 +12,7 @@ import { createFolderObjects } from '../../packages/server/src/platform/objects.
 import { createSecrets } from '../../packages/server/src/platform/secrets.ts';
 import { registerWorker } from '../../packages/server/src/platform/workers.ts';
 import type { ProcessContext } from '../../packages/server/src/roles/process.ts';
-import { erasers, taggable } from '../../packages/server/src/roles/rooms.ts';
+import { createIngesting, erasers, taggable } from '../../packages/server/src/roles/rooms.ts';
 import { createSending } from '../../packages/server/src/roles/sending.ts';
 
 /**
@@ -40,5 +40,13 @@ export async function testServices(database: Database, log: Log = silentLog): Pr
     await registration.stop();
     await rm(folder, { recursive: true, force: true });
   });
-  return { ...sending, erasers, taggable, endpointsPerUser: 15, enqueue: async () => undefined };
+  const ingesting = createIngesting(context);
+  return {
+    ...sending,
+    ...ingesting,
+    erasers,
+    taggable,
+    endpointsPerUser: 15,
+    enqueue: async () => undefined,
+  };
 }

@@ -88,5 +88,18 @@ export function jobList(context: ProcessContext): JobDefinition[] {
         if (kept.length > 0) log.warn({ kept }, 'old days kept');
       },
     },
+    {
+      name: 'forget-event-keys',
+      description: 'Drops the keys by which repeated events are known, after two days.',
+      cron: '45 3 * * *',
+      async run(_, { log }) {
+        const { kept } = await dropOldPartitions(database, {
+          keepDays: 2,
+          tables: ['ingested_events'],
+          clock,
+        });
+        if (kept.length > 0) log.warn({ kept }, 'keys of old days kept');
+      },
+    },
   ]);
 }

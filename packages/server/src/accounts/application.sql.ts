@@ -12,9 +12,17 @@ export const selectApplications = (ids: string[] | undefined, after: string, lim
   where ${join([sql`id > ${after}`, ...(ids ? [sql`id = any(${ids})`] : [])], ' and ')}
   order by id limit ${limit}`;
 
+/** Held by whoever writes what belongs to an application, until its transaction ends; the deletion waits for them. */
+const applicationLock = (id: string): Sql => sql`hashtextextended(${'application '} || ${id}::text, 0)`;
+
+export const shareApplication = (id: string): Sql =>
+  sql`select pg_advisory_xact_lock_shared(${applicationLock(id)})`;
+
 /** The application is gone with this statement; what other rooms hold of it is marked for erasure. */
 export const deleteApplicationRow = (id: string): Sql => sql`
-  with deleted as (delete from applications where id = ${id} returning id, name, created_at),
+  with held as materialized (select pg_advisory_xact_lock(${applicationLock(id)})),
+  deleted as (delete from applications where id = ${id} and (select count(*) from held) = 1
+    returning id, name, created_at),
   marked as (insert into deleted_applications (id) select id from deleted)
   select id, name, created_at from deleted`;
 

@@ -1,4 +1,4 @@
-import type { Database, Queryable } from '../platform/database.ts';
+import type { Database, Queryable, Transaction } from '../platform/database.ts';
 import { notFound } from '../platform/errors.ts';
 import { hexId } from '../platform/ids.ts';
 import type { Log } from '../platform/log.ts';
@@ -9,6 +9,7 @@ import {
   selectApplication,
   selectApplications,
   selectDeletedApplications,
+  shareApplication,
 } from './application.sql.ts';
 
 /** Pinpoint calls it a project too. */
@@ -43,6 +44,17 @@ export async function getApplication(db: Queryable, id: string): Promise<Applica
 export async function applicationExists(db: Queryable, id: string): Promise<boolean> {
   const { rows } = await db.query(selectApplication(id));
   return rows.length > 0;
+}
+
+/**
+ * Keeps the application from being deleted until this transaction ends, so that what it writes is erased with the rest.
+ * A lock of its own, not one on the row: many share it without writing anything, and a deletion gets its turn.
+ * @throws CallerError not_found
+ */
+export async function holdApplication(tx: Transaction, id: string): Promise<void> {
+  await tx.query(shareApplication(id));
+  // A statement of its own: it sees a deletion that the lock waited for.
+  if (!(await applicationExists(tx, id))) throw notFound('Application', id);
 }
 
 /**

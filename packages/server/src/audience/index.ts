@@ -2,6 +2,7 @@
 export { type AttributeType, attributeTypes, removeAttributes } from './attribute.ts';
 export { type SignOfLife, touchActivity } from './endpoints/activity.ts';
 export { deleteEndpoint, deleteUserEndpoints } from './endpoints/delete.ts';
+export type { EndpointGuard } from './endpoints/guard.ts';
 export {
   type EndpointItem,
   type EndpointLimits,
@@ -11,6 +12,8 @@ export {
 export {
   type EndpointPage,
   type EndpointQuery,
+  endpointIdsOfUsers,
+  endpointCreationTimes,
   getEndpoint,
   getUserEndpoints,
   loadRecipients,
@@ -18,6 +21,13 @@ export {
 } from './endpoints/read.ts';
 export { type Recipient, shownUserId, toEndpointResponse } from './endpoints/row.ts';
 export { type UpsertOptions, type UpsertResult, upsertEndpoints } from './endpoints/upsert.ts';
+export {
+  type AttributeChange,
+  type ChangedPayload,
+  changedFactType,
+  type Watch,
+  watchAttributes,
+} from './endpoints/watch.ts';
 export { eraseAudience } from './erase.ts';
 export {
   createExportJob,
@@ -31,10 +41,32 @@ export { runWaitingExports } from './exports/run.ts';
 export { errorBucket as importErrorBucket } from './imports/finish.ts';
 export { createImportJob, getImportJob, type ImportJob, type Job, listImportJobs } from './imports/job.ts';
 export { runWaitingImports } from './imports/run.ts';
+export {
+  type EventApp,
+  type EventPayload,
+  type EventSession,
+  eventFactType,
+  eventTypeOf,
+  isAppActivity,
+  isStandardType,
+  normaliseEventType,
+} from './ingest/event.ts';
+export {
+  createIngest,
+  type Ingest,
+  type IngestAnswer,
+  type IngestOptions,
+  type IngestResult,
+} from './ingest/ingest.ts';
+export { type EventLimits, pinpointEventLimits, protectiveEventLimits } from './ingest/limits.ts';
+export type { IngestEvent, IngestItem, PublicEndpoint } from './ingest/prepare.ts';
+export { type Among, membersAmong } from './segments/among.ts';
 export { type CompiledSegment, type CompileOptions, compileSegment } from './segments/compile.ts';
 export type { SegmentDefinition } from './segments/criteria.ts';
 export { type Explanation, explainEndpoints, explainSegment } from './segments/explain.ts';
+export { parseInstant } from './segments/instant.ts';
 export { countSegment, isMember, type SegmentCount, sampleSegment } from './segments/membership.ts';
+export { membershipsOf, type SegmentVersionTarget } from './segments/memberships.ts';
 export type { SegmentTarget } from './segments/resolve.ts';
 export {
   createSegment,

@@ -59,7 +59,7 @@ function toColumns(facts: readonly Fact[], now: number): FactColumns {
     endpointId: facts.map((fact) => text(fact.endpointId)),
     messageId: facts.map((fact) => fact.messageId ?? null),
     dispatchId: facts.map((fact) => fact.dispatchId ?? null),
-    payload: facts.map((fact) => payloadText(fact.payload)),
+    payload: facts.map(payloadText),
   };
 }
 
@@ -70,7 +70,7 @@ function* copyPieces(batchId: string, day: string, facts: readonly Fact[], now: 
   for (let seq = 0; seq < facts.length; seq++) {
     const fact = facts[seq]!;
     const at = fact.occurredAt === undefined ? nowText : new Date(fact.occurredAt).toISOString();
-    const payload = fact.payload === undefined ? '{}' : copyEscape(payloadText(fact.payload));
+    const payload = copyEscape(payloadText(fact));
     piece += `${lineStart}${seq}\t${at}\t${field(fact.applicationId)}\t${field(fact.type)}\t${field(fact.endpointId)}\t${field(fact.messageId)}\t${field(fact.dispatchId)}\t${payload}\n`;
     if (piece.length >= copyPieceLength) {
       yield piece;

@@ -14,6 +14,11 @@ export interface Fact {
   dispatchId?: string | null;
   /** JSON; `{}` when absent. */
   payload?: Record<string, unknown>;
+  /**
+   * The payload as JSON text, instead of `payload`: from a caller that has it as text already, and has made sure that
+   * it holds neither U+0000 nor half of a surrogate pair.
+   */
+  payloadJson?: string;
 }
 
 /** A fact as it is read back. `batchId` and `seq` name it; both together order the facts of one writer. */
@@ -61,7 +66,8 @@ export function checkFact(fact: Fact, index: number): void {
 const unstorableEscape = /\\u(?:0000|d[89a-f][0-9a-f]{2})/;
 
 /** The payload as JSON text that jsonb takes. */
-export function payloadText(payload: Record<string, unknown> | undefined): string {
+export function payloadText({ payload, payloadJson }: Pick<Fact, 'payload' | 'payloadJson'>): string {
+  if (payloadJson !== undefined) return payloadJson;
   if (payload === undefined) return '{}';
   const text = JSON.stringify(payload);
   // JSON.stringify escapes exactly these characters, so the common case is one scan. The escape may also be the text

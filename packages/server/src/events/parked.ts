@@ -25,7 +25,7 @@ export async function parkSlice(
     if (cursor?.position !== slice.from.position || cursor.seq !== slice.from.seq) return;
     for (const stored of slice.facts) {
       const { batchId, seq, applicationId } = stored;
-      const fact = payloadText({ ...stored });
+      const fact = payloadText({ payload: { ...stored } });
       await tx.query(insertParked({ subscriber: name, batchId, seq, applicationId, fact, error, attempts }));
     }
     await tx.query(moveCursor(name, slice.next.position, slice.next.seq));

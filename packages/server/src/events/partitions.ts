@@ -13,6 +13,7 @@ import {
   moveFromDefault,
   type PartitionedTable,
   partitionedTables,
+  retainedTables,
   selectDefaultDays,
   selectDefaultDaysBefore,
   selectHasDefault,
@@ -102,6 +103,7 @@ export interface RetentionOptions {
   keepDays: number;
   /** Says why a day of the log must stay though all subscribers have read it. */
   holdOf?: (db: Queryable, day: string) => Promise<string | undefined>;
+  /** The log and the messages when absent. */
   tables?: readonly PartitionedTable[];
   clock?: Clock;
 }
@@ -127,7 +129,7 @@ export async function dropOldPartitions(
   }
   const firstKept = dayOf((options.clock ?? systemClock).now() - options.keepDays * dayMs);
   const result: RetentionResult = { dropped: [], kept: [], batchesDeleted: 0 };
-  const tables = options.tables ?? partitionedTables;
+  const tables = options.tables ?? retainedTables;
   for (const table of tables) await dropDays(database, table, firstKept, result, options.holdOf);
   if (!tables.includes('events')) return result;
   const keptDays = result.kept.filter((kept) => kept.table === 'events').map((kept) => kept.day);

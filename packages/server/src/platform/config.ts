@@ -216,6 +216,22 @@ const settings = {
     description:
       "Endpoints that one user may have; a further one replaces the one that was inactive longest. Pinpoint's documents contradict each other: 15 (newest) or 10.",
   },
+  pinpointQuotas: {
+    key: 'POSTRIDER_PINPOINT_QUOTAS',
+    type: 'switch',
+    default: false,
+    description:
+      "Holds endpoints and events to the documented quotas of Pinpoint (docs/events.md lists both) instead of to Postrider's own wider ones.",
+  },
+  trustedProxies: {
+    key: 'POSTRIDER_TRUSTED_PROXIES',
+    type: 'integer',
+    default: 0,
+    min: 0,
+    max: 10,
+    description:
+      'How many proxies of yours stand in front of the API and add the address of their client to `X-Forwarded-For`. Rates of publishable keys are counted by the address that the outermost of them saw. `0`: the header is not believed.',
+  },
   capsCount: {
     key: 'POSTRIDER_CAPS_COUNT',
     type: 'choice',

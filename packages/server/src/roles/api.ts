@@ -6,7 +6,7 @@ import { registerWorker } from '../platform/workers.ts';
 import { requestFigures, showPipeline } from './figures.ts';
 import { type RequestHandler, startHttpServer } from './http-server.ts';
 import type { ProcessContext, Role } from './process.ts';
-import { createCredentials, erasers, taggable } from './rooms.ts';
+import { createCredentials, createIngesting, erasers, taggable } from './rooms.ts';
 import { createSending } from './sending.ts';
 import { createStatusHandler } from './status.ts';
 
@@ -20,8 +20,10 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
   const registration = await registerWorker({ database, log, clock, role: 'api', id: context.workerId });
   const sending = createSending(context, registration.id, { renderThreads: 1 });
   const { accessKeys, tokens } = createCredentials(context);
+  const ingesting = createIngesting(context);
   const services: Services = {
     ...sending,
+    ...ingesting,
     erasers,
     taggable,
     endpointsPerUser: config.endpointsPerUser,
@@ -57,6 +59,7 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
     ready: server.listening.then((port) => ({ port })),
     async drain() {
       await server.drain();
+      await ingesting.ingest.drain();
       await sending.pipeline.drain(drainMs);
       await sending.renderer.close();
       await api.close();

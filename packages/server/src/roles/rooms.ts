@@ -1,5 +1,14 @@
 import { type ApplicationEraser, createAccessKeys, createTokens } from '../accounts/index.ts';
-import { eraseAudience, segmentExists } from '../audience/index.ts';
+import {
+  createIngest,
+  eraseAudience,
+  type Ingest,
+  pinpointEventLimits,
+  pinpointLimits,
+  protectiveEventLimits,
+  protectiveLimits,
+  segmentExists,
+} from '../audience/index.ts';
 import { templateExists } from '../content/index.ts';
 import type { Services } from '../edge/index.ts';
 import { campaignExists } from '../engagement/index.ts';
@@ -20,6 +29,24 @@ export const taggable: Services['taggable'] = {
   segments: (db, { applicationId = '', id }) => segmentExists(db, applicationId, id),
   templates: (db, { id, templateType = '' }) => templateExists(db, templateType, id),
 };
+
+/** The way of apps' events into the log, and the quotas that the settings ask for. */
+export function createIngesting(
+  context: ProcessContext,
+): { ingest: Ingest } & Pick<Services, 'endpointLimits'> {
+  const { config, database, log, clock } = context;
+  const endpointLimits = config.pinpointQuotas ? pinpointLimits : protectiveLimits;
+  const ingest = createIngest({
+    database,
+    log,
+    clock,
+    endpointLimits,
+    eventLimits: config.pinpointQuotas ? pinpointEventLimits : protectiveEventLimits,
+    endpointsPerUser: config.endpointsPerUser,
+    retentionDays: config.retentionDays,
+  });
+  return { ingest, endpointLimits };
+}
 
 /** Keys and tokens of a process. */
 export function createCredentials(context: ProcessContext) {

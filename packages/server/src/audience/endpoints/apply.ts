@@ -1,4 +1,5 @@
 import type { UserEndpoint, UserRow } from './endpoint.sql.ts';
+import { guardedStatus, guardRefusal } from './guard.ts';
 import type { EndpointChange } from './item.ts';
 import { nameMap } from './item.ts';
 import { mergeEndpoint, mergeMap, newRow, sameValues } from './merge.ts';
@@ -45,6 +46,8 @@ export interface Refusal {
   index: number;
   member: string;
   message: string;
+  /** Refused not for what it says, but because this caller may not change the endpoint. */
+  forbidden?: boolean;
 }
 
 /** What is to be written. */
@@ -56,6 +59,8 @@ export interface Applied {
   refusals: Refusal[];
   /** Ids of the endpoints whose changes were made, also when nothing was different. */
   accepted: Set<string>;
+  /** By the `index` of a change: the user of its endpoint right after it, for those that have one. */
+  userIds: Map<number, string>;
   /** A row is needed that is not in `state.endpoints`: read again. */
   stale: boolean;
 }
@@ -87,6 +92,7 @@ class Work {
   readonly #byAddress = new Map<string, string[]>();
   readonly #refusals: Refusal[] = [];
   readonly #accepted = new Set<string>();
+  readonly #userIds = new Map<number, string>();
   #stale = false;
 
   constructor(state: State, options: ApplyOptions) {
@@ -99,17 +105,22 @@ class Work {
 
   apply(change: EndpointChange): void {
     const existing = this.#endpoint(change.id);
-    const userId = change.userId === undefined ? (existing?.userId ?? null) : change.userId;
+    const keepsUser = change.userId === undefined || (existing !== undefined && change.onlyIfNew);
+    const userId = keepsUser ? (existing?.userId ?? null) : (change.userId ?? null);
     const refusal = this.#refusal(change, existing, userId);
     if (refusal) {
       this.#refusals.push({ index: change.index, ...refusal });
       return;
     }
+    this.#accepted.add(change.id);
+    if (userId !== null) this.#userIds.set(change.index, userId);
+    if (existing && change.onlyIfNew) return;
     const row =
       existing ?? newRow(change, this.#options.segmentId, this.#options.now, this.#options.drawCohort);
     if (!existing) this.#endpoints.set(row.id, row);
     const keyBefore = existing ? activeKey(row) : null;
-    let changed = mergeEndpoint(row, change) || row.userId !== userId;
+    const status = this.#guardedStatus(change, existing, userId);
+    let changed = mergeEndpoint(row, status ? { ...change, status } : change) || row.userId !== userId;
     const effectiveAt = change.effectiveAt ?? (changed && existing ? this.#options.now : row.effectiveAt);
     if (row.effectiveAt !== effectiveAt) {
       row.effectiveAt = effectiveAt;
@@ -120,7 +131,6 @@ class Work {
     if (userId !== null && (change.userId || change.userAttributes)) this.#mergeUser(userId, change);
     const key = activeKey(row);
     if (key !== keyBefore) this.#takeAddress(row, keyBefore, key);
-    this.#accepted.add(row.id);
   }
 
   result(): Applied {
@@ -145,6 +155,7 @@ class Work {
       changedUsers: changedUsers.sort(byId),
       refusals: this.#refusals,
       accepted: this.#accepted,
+      userIds: this.#userIds,
       stale: this.#stale,
     };
   }
@@ -158,6 +169,11 @@ class Work {
     if (existing && existing.segmentId !== this.#options.segmentId) {
       return { member: 'Id', message: 'this id is taken by a member of an imported segment' };
     }
+    if (existing && change.mustBeNew) {
+      return { member: 'Id', message: 'an endpoint with this id exists already', forbidden: true };
+    }
+    const guarded = change.guard && guardRefusal(change, existing, change.guard);
+    if (guarded) return guarded;
     if (!existing && change.mustBeComplete && !isComplete(change)) {
       return { member: 'Address', message: 'a new endpoint needs ChannelType and Address' };
     }
@@ -234,6 +250,28 @@ class Work {
     if (keyBefore !== null) remove(this.#holdersOf(keyBefore), row.id);
     this.#changedEndpoints.add(row.id);
     return true;
+  }
+
+  /** The status that a guarded change leads to; undefined when there is no guard. */
+  #guardedStatus(
+    change: EndpointChange,
+    existing: EndpointRow | undefined,
+    userId: string | null,
+  ): 'ACTIVE' | 'INACTIVE' | undefined {
+    const { guard } = change;
+    if (!guard) return undefined;
+    const channel = change.channel ?? existing?.channel ?? null;
+    const address = change.address === undefined ? (existing?.address ?? null) : change.address;
+    let isHeldByOthers = false;
+    if (channel !== null && address !== null) {
+      for (const id of this.#holdersOf(addressKey(channel, address))) {
+        if (id === change.id) continue;
+        const holder = this.#endpoint(id);
+        if (!holder) this.#stale = true;
+        else if (userId === null || holder.userId !== userId || !guard.proves(userId)) isHeldByOthers = true;
+      }
+    }
+    return guardedStatus(change, existing, guard, isHeldByOthers);
   }
 
   #moveToUser(row: EndpointRow, userId: string | null): void {

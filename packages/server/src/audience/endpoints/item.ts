@@ -1,4 +1,5 @@
 import { badMember } from '../../platform/errors.ts';
+import type { EndpointGuard } from './guard.ts';
 
 /** The ChannelType values of the Pinpoint API. */
 export const channelTypes = [
@@ -99,6 +100,12 @@ export interface EndpointChange {
   createdAt?: number;
   /** Refused when the endpoint is new and has no channel or address (rows of import files). */
   mustBeComplete?: boolean;
+  /** Makes the endpoint when there is none, and changes nothing of one that exists: what an event asks for. */
+  onlyIfNew?: boolean;
+  /** Refused (`forbidden`) when the endpoint exists: who may make endpoints may not take over those of others. */
+  mustBeNew?: boolean;
+  /** What the caller may do to it, when it is a stranger. */
+  guard?: EndpointGuard;
 }
 
 /** Bounds of what one endpoint may hold. Lengths are UTF-16 units, except where bytes are said. */
@@ -181,12 +188,16 @@ export function readEndpointItem(
   return change;
 }
 
-/** Is an item of the request bigger than `limits.endpointBytes`? Apart, since files bound their lines themselves. */
-export function checkEndpointSize(item: EndpointItem, path: string, limits: EndpointLimits): void {
+/**
+ * Is an item of the request bigger than `limits.endpointBytes`? Apart, since files bound their lines themselves.
+ * @returns its size
+ */
+export function checkEndpointSize(item: EndpointItem, path: string, limits: EndpointLimits): number {
   const bytes = Buffer.byteLength(JSON.stringify(item));
   if (bytes > limits.endpointBytes) {
     throw badMember(path, `expected an endpoint of at most ${limits.endpointBytes} bytes, got ${bytes}`);
   }
+  return bytes;
 }
 
 function readUser(

@@ -25,6 +25,7 @@ import {
   updateEndpoints,
   updateUsers,
 } from './endpoint.sql.ts';
+import type { EndpointGuard } from './guard.ts';
 import {
   checkEndpointSize,
   type EndpointChange,
@@ -50,6 +51,8 @@ export interface UpsertOptions {
   activity?: 'now' | 'stated';
   /** The caller keeps others from giving the same addresses meanwhile, so the locks for that are not needed. */
   addressesAreSerialised?: boolean;
+  /** What the caller may do to each of the endpoints, when it is a stranger; more is refused as forbidden. */
+  guard?: EndpointGuard;
   /** A guess that saves a look: none of the endpoints exists. When it is wrong, the work starts anew. */
   expectNew?: boolean;
 }
@@ -64,6 +67,10 @@ export interface UpsertResult {
   refusals: Refusal[];
   /** Ids (as stored) of the endpoints whose changes hold now, also when nothing was different. */
   accepted: Set<string>;
+  /** By the `index` of a change: the user (as stored) of its endpoint right after it, for those that have one. */
+  userIds: Map<number, string>;
+  /** Ids (as stored) of the endpoints that were made. */
+  newIds: string[];
 }
 
 /** Statements in which a batch starts anew because others changed the same endpoints meanwhile. */
@@ -90,7 +97,9 @@ export async function upsertEndpoints(
     const path = pathOf(index);
     if (item.Id === undefined) throw badMember(`${path}.Id`, 'expected the id of the endpoint');
     checkEndpointSize(item, path, limits);
-    return readEndpointItem(item, item.Id, index, path, limits);
+    const change = readEndpointItem(item, item.Id, index, path, limits);
+    if (options.guard) change.guard = options.guard;
+    return change;
   });
   const result = await upsertChanges(tx, applicationId, changes, options);
   const refusal = result.refusals[0];
@@ -100,6 +109,7 @@ export async function upsertEndpoints(
     if (refusal.message.startsWith('Exceeded')) {
       throw new CallerError('bad_request', refusal.message, member);
     }
+    if (refusal.forbidden) throw new CallerError('forbidden', `${member}: ${refusal.message}`, member);
     throw badMember(member, refusal.message);
   }
   return result;
@@ -116,7 +126,15 @@ export async function upsertChanges(
   options: UpsertOptions,
 ): Promise<UpsertResult> {
   if (changes.length === 0) {
-    return { created: 0, updated: 0, restarted: false, refusals: [], accepted: new Set() };
+    return {
+      created: 0,
+      updated: 0,
+      restarted: false,
+      refusals: [],
+      accepted: new Set(),
+      userIds: new Map(),
+      newIds: [],
+    };
   }
   const segmentId = options.segmentId ?? null;
   const batch = new Batch(
@@ -139,6 +157,8 @@ export async function upsertChanges(
     restarted: batch.attempts > 1,
     refusals: applied.refusals,
     accepted: applied.accepted,
+    userIds: applied.userIds,
+    newIds: applied.newEndpoints.map(({ id }) => id),
   };
 }
 
@@ -265,6 +285,7 @@ class Batch {
     const seen = new Map<string, Pick<EndpointRow, 'userId' | 'channel' | 'address' | 'status'>>();
     for (const change of this.#changes) {
       const before = seen.get(change.id) ?? endpoints.get(change.id);
+      if (before && change.onlyIfNew) continue;
       const userId = change.userId === undefined ? (before?.userId ?? null) : change.userId;
       if (userId !== null && (change.userId || change.userAttributes)) needs.users.add(userId);
       if (userId !== null && userId !== before?.userId) needs.gaining.add(userId);

@@ -1,10 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Principal } from '../../accounts/index.ts';
+import { type Principal, publishableActions } from '../../accounts/index.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Database } from '../../platform/database.ts';
 import { CallerError } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
 import type { Log } from '../../platform/log.ts';
+import { allowOrigin, answerPreflight } from '../publishable/cors.ts';
+import { bearerKeyId, type PublishableDoor } from '../publishable/door.ts';
 import { parseArn } from './arn.ts';
 import { discardBody, maxBodyBytes, maxEventsBodyBytes, parseJson, readBody } from './body.ts';
 import { type OperationModel, operationModels } from './model.ts';
@@ -14,7 +16,14 @@ import { sendError, sendReply, toCallerError } from './reply.ts';
 import { type Match, Router } from './router.ts';
 import { serialise } from './serialise.ts';
 import type { Services } from './services.ts';
-import { type FindAccessKey, SignatureVerifier, type SignedRequest, sha256 } from './signature.ts';
+import {
+  type AccessKey,
+  type FindAccessKey,
+  type PendingSignature,
+  SignatureVerifier,
+  type SignedRequest,
+  sha256,
+} from './signature.ts';
 
 /** The service name that Pinpoint's clients sign for; also the prefix of actions. */
 const service = 'mobiletargeting';
@@ -30,6 +39,8 @@ export interface WireEngineOptions {
   clock: Clock;
   log: Log;
   services: Services;
+  /** Lets in holders of publishable keys; nobody has one where it is absent. */
+  publishable?: PublishableDoor;
   /** Called once for each answered request, for metrics. */
   observe?: (request: { operation: OperationName | undefined; status: number; durationMs: number }) => void;
 }
@@ -39,17 +50,31 @@ export interface WireEngine {
   handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
 }
 
+/** Operations whose handlers read the body themselves: what is wrong with one item is answered for that item. */
+const readsOwnBody: ReadonlySet<OperationName> = new Set(['PutEvents']);
+
 /** One handler of any operation: the models hold what the types say of each. */
 type AnyHandler = (input: WireObject, ctx: OperationContext) => Promise<WireObject>;
 
 /** The Pinpoint API on node:http: route, authenticate, parse, authorise, handle, answer. */
 export function createWireEngine(options: WireEngineOptions): WireEngine {
   const router = new Router(operationModels.values());
-  const verifier = new SignatureVerifier({ ...options, service });
+  const findAccessKey: FindAccessKey = async (id) =>
+    (await publishableAccessKey(options.publishable, id)) ?? options.findAccessKey(id);
+  const verifier = new SignatureVerifier({ ...options, findAccessKey, service });
 
-  async function answer(request: IncomingMessage, match: Match, url: Url, requestId: string, log: Log) {
+  async function answer(
+    { request, response, url }: Exchange,
+    match: Match,
+    requestId: string,
+    log: Log,
+  ): Promise<WireObject> {
     const { model } = match;
-    const pending = await verifier.begin(signedRequest(request, url));
+    const pending =
+      (await publishableBearer(options.publishable, request)) ??
+      (await verifier.begin(signedRequest(request, url)));
+    const { publishable } = pending;
+    if (publishable) options.publishable!.admit(publishable, request, response);
     const body = await readBody(request, model.name === 'PutEvents' ? maxEventsBodyBytes : maxBodyBytes);
     const principal = pending.verify(sha256(body));
     const handler = options.handlers[model.name] as AnyHandler | undefined;
@@ -58,9 +83,13 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     options.authorize(principal, `${service}:${model.name}`, labelled);
     const query = groupQuery(url.query);
     const payload = model.inputPayload ? parseJson(body) : undefined;
-    const input = parseInput(model, { labels: match.labels, query, body: payload });
+    const isRaw = readsOwnBody.has(model.name);
+    const input = parseInput(model, { labels: match.labels, query, body: payload, isRaw });
     const { region, accountId, database, clock, services } = options;
-    return handler(input, { principal, requestId, region, accountId, database, clock, log, services });
+    const call = publishable && options.publishable!.call(publishable, request, response);
+    if (call && model.name === 'GetInAppMessages') await call.requireToken(match.labels.get('EndpointId')!);
+    const context = { principal, requestId, region, accountId, database, clock, log, services };
+    return handler(input, { ...context, publishable: call });
   }
 
   return {
@@ -71,10 +100,19 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
       let status: number;
       try {
         const url = splitUrl(request.url ?? '');
-        const match = router.match(request.method ?? '', url.rawPath);
+        const preflight = preflightMethod(request);
+        const match = router.match(preflight ?? request.method ?? '', url.rawPath);
         operation = match.model.name;
+        const isForPages =
+          options.publishable !== undefined && publishableActions.includes(`${service}:${operation}`);
+        if (preflight !== undefined) {
+          if (!isForPages) throw notForPages(operation);
+          answerPreflight(request, response, preflight);
+          return;
+        }
+        if (isForPages) allowOrigin(request, response);
         const log = options.log.child({ operation, requestId });
-        const output = await answer(request, match, url, requestId, log);
+        const output = await answer({ request, response, url }, match, requestId, log);
         status = match.model.status;
         sendReply(response, status, requestId, outputJson(match.model, output));
       } catch (error) {
@@ -87,6 +125,48 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
       options.observe?.({ operation, status, durationMs: performance.now() - startedAt });
     },
   };
+}
+
+interface Exchange {
+  request: IncomingMessage;
+  response: ServerResponse;
+  url: Url;
+}
+
+/** A publishable key as one that signs, so that the AWS SDKs can use it: its secret is its id. */
+async function publishableAccessKey(
+  door: PublishableDoor | undefined,
+  id: string,
+): Promise<AccessKey | undefined> {
+  const publishable = await door?.find(id);
+  if (!publishable) return undefined;
+  // Uses are noted where it is admitted.
+  return { principal: publishable.principal, secret: publishable.id, publishable, used: () => {} };
+}
+
+/** A request that names a publishable key instead of a signature; undefined for all others. */
+async function publishableBearer(
+  door: PublishableDoor | undefined,
+  request: IncomingMessage,
+): Promise<PendingSignature | undefined> {
+  const id = door && bearerKeyId(request.headers.authorization);
+  if (!id) return undefined;
+  const publishable = await door.find(id);
+  if (!publishable) {
+    throw new CallerError('unauthenticated', `The publishable key ${id} is unknown here or was revoked`);
+  }
+  return { publishable, verify: () => publishable.principal };
+}
+
+/** What a browser wants to send, when it asks whether it may. */
+function preflightMethod(request: IncomingMessage): string | undefined {
+  if (request.method !== 'OPTIONS') return undefined;
+  const method = request.headers['access-control-request-method'];
+  return method !== undefined && /^[A-Z]{1,10}$/.test(method) ? method : undefined;
+}
+
+function notForPages(operation: OperationName): CallerError {
+  return new CallerError('method_not_allowed', `Web pages of other origins may not call ${operation}`);
 }
 
 interface Url {

@@ -42,6 +42,11 @@ function normalize(schema: unknown): NormalizedSchema {
   return NormalizedSchema.of(schema as Parameters<typeof NormalizedSchema.of>[0]);
 }
 
+/** The shape of one of the SDK's structures (`PublicEndpoint$`), for handlers that read a part of a body themselves. */
+export function shapeOf(schema: unknown): StructureShape {
+  return compileStructure(normalize(schema));
+}
+
 function isOperation(value: unknown): value is StaticOperation {
   return Array.isArray(value) && value[0] === 9;
 }

@@ -3,6 +3,7 @@ import type { Principal } from '../../accounts/index.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Database } from '../../platform/database.ts';
 import type { Log } from '../../platform/log.ts';
+import type { PublishableCall } from '../publishable/call.ts';
 import type { Services } from './services.ts';
 
 /** What every handler gets beside its input. The caller was authenticated and authorised before. */
@@ -17,6 +18,11 @@ export interface OperationContext {
   clock: Clock;
   log: Log;
   services: Services;
+  /**
+   * When the caller has a publishable key: what of the application it may touch. Operations that such keys may call
+   * ask it for every endpoint.
+   */
+  publishable?: PublishableCall | undefined;
 }
 
 type PinpointCommands = {

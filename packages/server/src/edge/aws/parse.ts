@@ -17,7 +17,13 @@ const maxPageSize = 1000;
  */
 export function parseInput(
   model: OperationModel,
-  request: { labels: ReadonlyMap<string, string>; query: ReadonlyMap<string, string[]>; body: unknown },
+  request: {
+    labels: ReadonlyMap<string, string>;
+    query: ReadonlyMap<string, string[]>;
+    body: unknown;
+    /** The handler reads the body itself: it is handed on as it is. */
+    isRaw?: boolean;
+  },
 ): WireObject {
   const input: WireObject = Object.create(null);
   for (const member of model.input.members) {
@@ -26,7 +32,7 @@ export function parseInput(
         ? parseLabel(member, request.labels.get(member.name)!)
         : member.place === 'query'
           ? parseQuery(member, request.query.get(member.wireName))
-          : parsePayload(member, request.body);
+          : parsePayload(member, request.body, request.isRaw ?? false);
     if (value !== undefined) input[member.name] = value;
   }
   return input;
@@ -64,12 +70,12 @@ function checkPageSize(value: string): string {
   return value;
 }
 
-function parsePayload(member: Member, body: unknown): unknown {
+function parsePayload(member: Member, body: unknown, isRaw: boolean): unknown {
   if (body === undefined || body === null) {
     if (member.required) throw badMember('$', `expected a body with a JSON object (${member.name})`);
     return undefined;
   }
-  return parseValue(member.shape, body, '$');
+  return isRaw ? body : parseValue(member.shape, body, '$');
 }
 
 /** Checks `value` against `shape` and copies what the model knows. `path` is its place, as `$.Schedule.Frequency`. */
@@ -91,7 +97,7 @@ export function parseValue(shape: Shape, value: unknown, path: string): unknown 
     case 'double':
       return parseNumber(shape.kind, value, path);
     case 'timestamp':
-      return parseTimestamp(value, path);
+      return parseDate(value, path);
     case 'blob':
       return parseBlob(value, path);
   }
@@ -158,17 +164,22 @@ const firstTime = Date.parse('0001-01-01T00:00:00Z');
 const lastTime = Date.parse('9999-12-31T23:59:59.999Z');
 const rfc3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i;
 
-/** RFC 3339, or seconds since the epoch, as older clients send it. */
-function parseTimestamp(value: unknown, path: string): Date {
+/** Milliseconds of a time in RFC 3339, or in seconds since the epoch, as older clients send it; undefined if neither. */
+export function parseTimestamp(value: unknown): number | undefined {
   const time =
     typeof value === 'number'
-      ? new Date(value * 1000)
-      : new Date(typeof value === 'string' && rfc3339.test(value) ? value : Number.NaN);
+      ? Math.trunc(value * 1000)
+      : typeof value === 'string' && rfc3339.test(value)
+        ? Date.parse(value)
+        : Number.NaN;
   // Also refuses NaN. Outside of these years a time is written in a form that databases do not read.
-  if (!(time.getTime() >= firstTime && time.getTime() <= lastTime)) {
-    throw badMember(path, 'expected a time such as 2026-11-21T08:00:00Z');
-  }
-  return time;
+  return time >= firstTime && time <= lastTime ? time : undefined;
+}
+
+function parseDate(value: unknown, path: string): Date {
+  const time = parseTimestamp(value);
+  if (time === undefined) throw badMember(path, 'expected a time such as 2026-11-21T08:00:00Z');
+  return new Date(time);
 }
 
 function parseBlob(value: unknown, path: string): Uint8Array {

@@ -1,4 +1,5 @@
 import type { ApplicationEraser } from '../../accounts/index.ts';
+import type { EndpointLimits, Ingest } from '../../audience/index.ts';
 import type { Renderer } from '../../content/index.ts';
 import type { Pipeline } from '../../messaging/index.ts';
 import type { Queryable } from '../../platform/database.ts';
@@ -23,6 +24,10 @@ export interface Services {
   renderer: Pick<Renderer, 'check'>;
   /** POSTRIDER_ENDPOINTS_PER_USER. */
   endpointsPerUser: number;
+  /** By POSTRIDER_PINPOINT_QUOTAS. */
+  endpointLimits: EndpointLimits;
+  /** The way of what apps report into the log. */
+  ingest: Ingest;
   /** Adds a background job; after the commit of what it works on. */
   enqueue(job: string, payload: Record<string, unknown>): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import { createHmac, hash, timingSafeEqual } from 'node:crypto';
-import type { Principal } from '../../accounts/index.ts';
+import type { ActivePublishableKey, Principal } from '../../accounts/index.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { CallerError } from '../../platform/errors.ts';
 
@@ -7,6 +7,8 @@ import { CallerError } from '../../platform/errors.ts';
 export interface AccessKey {
   principal: Principal;
   secret: string;
+  /** When it is a publishable key, whose secret is as public as its id. */
+  publishable?: ActivePublishableKey;
   /** Called for each right signature. */
   used(): void;
 }
@@ -27,6 +29,8 @@ export interface SignedRequest {
 
 /** Its headers are in order; whether the signature is right shows when the hash of the body is known. */
 export interface PendingSignature {
+  /** When a publishable key claims to have signed. */
+  publishable: ActivePublishableKey | undefined;
   /** @throws CallerError unauthenticated @returns who signed. */
   verify(bodyHash: string): Principal;
 }
@@ -79,7 +83,10 @@ export class SignatureVerifier {
     }
     const accessKey = await this.#findAccessKey(authorization.accessKeyId);
     if (!accessKey) throw unknownKey(authorization.accessKeyId);
-    return { verify: (bodyHash) => this.#verify(request, authorization, accessKey, claimedHash, bodyHash) };
+    return {
+      publishable: accessKey.publishable,
+      verify: (bodyHash) => this.#verify(request, authorization, accessKey, claimedHash, bodyHash),
+    };
   }
 
   #checkScope(authorization: Authorization, amzDate: string): void {

@@ -3,15 +3,18 @@ import {
   type AttributeType,
   deleteEndpoint,
   deleteUserEndpoints,
+  type EndpointGuard,
   type EndpointItem,
   getEndpoint,
   getUserEndpoints,
   removeAttributes,
   toEndpointResponse,
+  type UpsertOptions,
   upsertEndpoints,
 } from '../../audience/index.ts';
 import { badMember, notFound } from '../../platform/errors.ts';
 import type { OperationContext, OperationHandlers } from '../aws/index.ts';
+import { eventIdsProof } from '../publishable/call.ts';
 
 /** Endpoints of one batch (reference 2.1). */
 const maxBatch = 100;
@@ -20,7 +23,11 @@ const maxIdLength = 2_000;
 /** Endpoints, users and attributes: reference section 2. What is answered was written before. */
 export const endpoints = {
   async UpdateEndpoint({ ApplicationId, EndpointId, EndpointRequest }, ctx) {
-    await upsert(ctx, ApplicationId, [{ ...EndpointRequest, Id: EndpointId }], () => '$');
+    const proofs = eventIdsProof(EndpointRequest.RequestId ? [EndpointRequest.RequestId] : []);
+    const grant = await ctx.publishable?.endpoint(EndpointId, { creationProofs: proofs });
+    const item = { ...EndpointRequest, Id: EndpointId };
+    await upsert(ctx, ApplicationId, [item], () => '$', grant?.guard);
+    if (grant) await ctx.publishable?.answer(grant);
     return { MessageBody: { Message: 'Accepted', RequestID: ctx.requestId } };
   },
 
@@ -75,6 +82,7 @@ async function upsert(
   applicationId: string,
   items: EndpointItem[],
   pathOf?: (index: number) => string,
+  guard?: EndpointGuard,
 ): Promise<void> {
   await requireApplication(ctx, applicationId);
   for (const { Id } of items) {
@@ -82,9 +90,15 @@ async function upsert(
       throw badMember('EndpointId', `expected 1 to ${maxIdLength} characters`);
     }
   }
-  const { endpointsPerUser } = ctx.services;
+  const { endpointsPerUser, endpointLimits: limits } = ctx.services;
   // Pinpoint counts an update as a sign of life of the endpoint.
-  const options = { now: ctx.clock.now(), endpointsPerUser, activity: 'now' as const };
+  const options: UpsertOptions = {
+    now: ctx.clock.now(),
+    endpointsPerUser,
+    limits,
+    activity: 'now',
+    ...(guard ? { guard } : {}),
+  };
   await ctx.database.transaction((tx) => upsertEndpoints(tx, applicationId, items, options, pathOf));
 }
 

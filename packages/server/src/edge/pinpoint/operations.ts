@@ -3,6 +3,7 @@ import { apps } from './apps.ts';
 import { campaigns } from './campaigns.ts';
 import { channels } from './channels.ts';
 import { endpoints } from './endpoints.ts';
+import { events } from './events.ts';
 import { jobs } from './jobs.ts';
 import { messages } from './messages.ts';
 import { segments } from './segments.ts';
@@ -16,6 +17,7 @@ export const operations: OperationHandlers = {
   ...campaigns,
   ...channels,
   ...endpoints,
+  ...events,
   ...jobs,
   ...messages,
   ...segments,
