@@ -1,0 +1,38 @@
+import type { StoredFact } from '../events/index.ts';
+import type { Transaction } from '../platform/database.ts';
+import { applyFacts } from './apply.ts';
+import { insertLiveRollups, lockApplications, lockLiveRollups, type RollupRow } from './rollup.sql.ts';
+import { defaultTimeZone } from './time-zone.ts';
+
+/** Within a slice every table is reached through its key, however young (and so without statistics) it is. */
+export const useIndexes = 'set local enable_seqscan = off';
+
+/**
+ * The log's subscriber that keeps the rollups up: what clients' events say of use, sessions and purchases, by day. It
+ * runs in the transaction that moves the subscriber's cursor, so each event counts once; late events count on the day
+ * on which they happened.
+ */
+export const analyticsRollups = {
+  name: 'analytics-rollups',
+  types: ['event.'],
+  async handle(tx: Transaction, facts: StoredFact[]): Promise<void> {
+    const rollups = await lockRollups(tx, [...new Set(facts.map((fact) => fact.applicationId))]);
+    if (rollups.length === 0) return;
+    await tx.query(useIndexes);
+    await applyFacts(tx, rollups, facts);
+  },
+};
+
+/**
+ * The live rollups of these applications, locked. An application that is deleted has none: what is on its way when it
+ * is deleted is not counted, and whoever deletes it waits until we are done.
+ */
+async function lockRollups(tx: Transaction, applicationIds: string[]): Promise<RollupRow[]> {
+  const { rows } = await tx.query<{ id: string }>(lockApplications(applicationIds));
+  const present = rows.map((row) => row.id);
+  if (present.length === 0) return [];
+  const locked = await tx.query<RollupRow>(lockLiveRollups(present));
+  if (locked.rows.length === present.length) return locked.rows;
+  await tx.query(insertLiveRollups(present, defaultTimeZone));
+  return (await tx.query<RollupRow>(lockLiveRollups(present))).rows;
+}
