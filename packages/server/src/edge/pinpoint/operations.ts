@@ -5,6 +5,7 @@ import { channels } from './channels.ts';
 import { endpoints } from './endpoints.ts';
 import { events } from './events.ts';
 import { jobs } from './jobs.ts';
+import { kpis } from './kpis.ts';
 import { messages } from './messages.ts';
 import { segments } from './segments.ts';
 import { settings } from './settings.ts';
@@ -19,6 +20,7 @@ export const operations: OperationHandlers = {
   ...endpoints,
   ...events,
   ...jobs,
+  ...kpis,
   ...messages,
   ...segments,
   ...settings,

@@ -1,0 +1,98 @@
+import { holdApplication } from '../accounts/index.ts';
+import type { StoredFact } from '../events/index.ts';
+import type { Database, Transaction } from '../platform/database.ts';
+import { deleteRows } from '../platform/delete-rows.ts';
+import { CallerError } from '../platform/errors.ts';
+import { outcomeBits, type ResultChange, upsertResults } from './kpi-results.sql.ts';
+
+/**
+ * The log's subscriber that keeps what became of each message, in the transaction that moves its cursor. Which outcomes
+ * a message had is a set, opens and clicks are sums: the result is a function of the log alone, so a rebuild from an
+ * empty table comes to the same.
+ */
+export const kpiResults = {
+  name: 'analytics-kpis',
+  types: ['message.'],
+  async handle(tx: Transaction, facts: StoredFact[]): Promise<void> {
+    const alive = await holdApplications(tx, [...new Set(facts.map((fact) => fact.applicationId))].sort());
+    const changes = sumUp(facts).filter(({ applicationId }) => alive.has(applicationId));
+    if (changes.length > 0) await tx.query(upsertResults(changes));
+  },
+} as const;
+
+/** Those that were not deleted; the deletion of these waits until the results are written, and then erases them. */
+async function holdApplications(tx: Transaction, ids: string[]): Promise<Set<string>> {
+  const alive = new Set<string>();
+  for (const id of ids) {
+    try {
+      await holdApplication(tx, id);
+      alive.add(id);
+    } catch (error) {
+      if (!(error instanceof CallerError && error.code === 'not_found')) throw error;
+    }
+  }
+  return alive;
+}
+
+function sumUp(facts: readonly StoredFact[]): ResultChange[] {
+  const changes = new Map<string, ResultChange>();
+  for (const fact of facts) {
+    if (fact.messageId === null) continue;
+    const key = `${fact.applicationId} ${fact.messageId}`;
+    let change = changes.get(key);
+    if (!change) {
+      const { applicationId, messageId } = fact;
+      const none = { opens: 0, clicks: 0, machineOpens: 0, machineClicks: 0 };
+      change = { applicationId, messageId, outcomes: 0, errorCode: null, ...none };
+      changes.set(key, change);
+    }
+    add(change, fact);
+  }
+  return [...changes.values()];
+}
+
+function add(change: ResultChange, { type, payload }: StoredFact): void {
+  switch (type) {
+    case 'message.sent':
+      change.outcomes |= outcomeBits.sent;
+      break;
+    case 'message.delivered':
+      change.outcomes |= outcomeBits.delivered;
+      break;
+    case 'message.complained':
+      change.outcomes |= outcomeBits.complained;
+      break;
+    case 'message.bounced':
+      change.outcomes |= payload.bounce === 'hard' ? outcomeBits.hardBounced : outcomeBits.otherwiseBounced;
+      change.errorCode = codeOf(payload.code) ?? change.errorCode;
+      break;
+    case 'message.failed':
+      change.outcomes |= outcomeBits.failed;
+      change.errorCode = codeOf(payload.code) ?? change.errorCode;
+      break;
+    case 'message.opened':
+      if (payload.machine === true) change.machineOpens += 1;
+      else change.opens += 1;
+      break;
+    case 'message.clicked':
+      if (payload.machine === true) change.machineClicks += 1;
+      else change.clicks += 1;
+      break;
+  }
+}
+
+function codeOf(value: unknown): number | null {
+  return Number.isInteger(value) && Math.abs(value as number) <= 0x7fffffff ? (value as number) : null;
+}
+
+/** Deletes an application's results; when it breaks off, calling it again goes on. */
+export async function eraseKpiResults(database: Database, applicationId: string): Promise<void> {
+  await deleteRows(database, 'message_results', 'application_id', applicationId);
+}
+
+/** Empties the results before a rebuild, and lets the subscriber begin at the beginning of the log. One transaction. */
+export async function restartKpiResults(tx: Transaction): Promise<void> {
+  // The cursor first: a subscriber at work holds it until it is done.
+  await tx.query(`delete from log_subscribers where name = '${kpiResults.name}'`);
+  await tx.query('truncate message_results');
+}

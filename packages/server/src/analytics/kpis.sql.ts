@@ -1,0 +1,121 @@
+import sql, { empty, join, type Sql } from 'sql-template-tag';
+import type { KpiGroup, KpiMessages } from './kpi-names.ts';
+import { outcomeBits } from './kpi-results.sql.ts';
+
+/** What is counted of a set of messages. Everything below `attempted` is of those that a provider accepted. */
+export interface KpiFigures {
+  /** The group's key; empty when there is none. */
+  key: string;
+  attempted: number;
+  sent: number;
+  hardBounced: number;
+  softBounced: number;
+  complained: number;
+  /** Messages that a person opened, and all openings by people. */
+  opened: number;
+  opens: number;
+  clicks: number;
+  /** Distinct recipients: of messages that were delivered, opened, clicked; 0 unless asked for. */
+  uniqueDeliveries: number;
+  uniqueOpens: number;
+  uniqueClicks: number;
+  machineOpens: number;
+  machineClicks: number;
+}
+
+export interface KpiQuery {
+  applicationId: string;
+  campaignId?: string;
+  messages: KpiMessages;
+  group?: KpiGroup;
+  /** When the messages were made: milliseconds, `from` included, `to` not. */
+  from: number;
+  to: number;
+  timeZone: string;
+  /** Distinct recipients are counted too, which takes longer. */
+  distinct?: boolean;
+}
+
+const { sent, delivered, hardBounced, otherwiseBounced, complained } = outcomeBits;
+
+/** A provider took it: it said so, or reported something that it can only report about what it took. */
+const isSent = sql`r.outcomes & ${sent | delivered | hardBounced | otherwiseBounced | complained} <> 0`;
+const isHard = sql`r.outcomes & ${hardBounced} <> 0`;
+const isSoft = sql`r.outcomes & ${hardBounced | otherwiseBounced} = ${otherwiseBounced}`;
+
+const ofMessages: Record<KpiMessages, Sql> = {
+  campaign: sql`r.kind = 'campaign'`,
+  campaignEmail: sql`r.kind = 'campaign' and r.channel = 'EMAIL'`,
+  directEmail: sql`r.kind = 'direct' and r.channel = 'EMAIL'`,
+  directSms: sql`r.kind = 'direct' and r.channel = 'SMS'`,
+};
+
+/** A bounce takes a delivery back: for campaigns a hard one, for direct messages any. */
+function isDelivered(messages: KpiMessages): Sql {
+  return messages.startsWith('campaign')
+    ? sql`(${isSent} and not ${isHard})`
+    : sql`(${isSent} and r.outcomes & ${hardBounced | otherwiseBounced} = 0)`;
+}
+
+const dayMs = 86_400_000;
+
+export function selectKpis(query: KpiQuery): Sql {
+  const { applicationId, campaignId, messages, group, distinct } = query;
+  const unique = (condition: Sql) =>
+    distinct ? sql`count(distinct r.recipient) filter (where ${condition})` : sql`0::int8`;
+  const conditions = [
+    sql`r.application_id = ${applicationId}`,
+    sql`r.message_id >= ${firstIdAt(query.from)}::uuid and r.message_id < ${firstIdAt(query.to)}::uuid`,
+    sql`r.day between ${dayOf(query.from)}::date and ${dayOf(query.to)}::date`,
+    ofMessages[messages],
+    ...(campaignId === undefined ? [] : [sql`r.campaign_id = ${campaignId}`]),
+    ...(group === 'error' ? [sql`r.error_code is not null`] : []),
+  ];
+  return sql`
+    select ${keyOf(query)} as key, count(*) as attempted,
+      count(*) filter (where ${isSent}) as sent,
+      count(*) filter (where ${isHard}) as "hardBounced",
+      count(*) filter (where ${isSoft}) as "softBounced",
+      count(*) filter (where r.outcomes & ${complained} <> 0) as complained,
+      count(*) filter (where r.opens > 0 and ${isDelivered(messages)}) as opened,
+      coalesce(sum(r.opens), 0)::int8 as opens, coalesce(sum(r.clicks), 0)::int8 as clicks,
+      coalesce(sum(r.machine_opens), 0)::int8 as "machineOpens",
+      coalesce(sum(r.machine_clicks), 0)::int8 as "machineClicks",
+      ${unique(isDelivered(messages))} as "uniqueDeliveries",
+      ${unique(sql`r.opens > 0`)} as "uniqueOpens",
+      ${unique(sql`r.clicks > 0`)} as "uniqueClicks"
+    from message_results r ${group === 'activity' ? activities(applicationId) : empty}
+    where ${join(conditions, ' and ')}
+    group by 1 order by 1`;
+}
+
+/** The run that a message belongs to: that of its dispatch and treatment. */
+function activities(applicationId: string): Sql {
+  return sql`left join campaign_activities a on a.application_id = ${applicationId} and a.campaign_id = r.campaign_id
+    and a.dispatch_id = r.dispatch_id and a.treatment_id = coalesce(r.treatment_id, '0')`;
+}
+
+function keyOf({ group, timeZone }: KpiQuery): Sql {
+  switch (group) {
+    case 'campaign':
+      return sql`r.campaign_id`;
+    case 'activity':
+      return sql`coalesce(a.id, replace(r.dispatch_id::text, '-', '')) collate "C"`;
+    case 'date':
+      return sql`to_char(uuid_extract_timestamp(r.message_id) at time zone ${timeZone}::text, 'YYYY-MM-DD')`;
+    case 'error':
+      return sql`r.error_code::text`;
+    default:
+      return sql`''`;
+  }
+}
+
+/** Below every UUIDv7 of this millisecond, above all of those before. */
+function firstIdAt(at: number): string {
+  const hex = Math.max(0, Math.min(at, 0xffff_ffff_ffff)).toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
+}
+
+function dayOf(at: number): string {
+  return new Date(Math.floor(Math.max(0, at) / dayMs) * dayMs).toISOString().slice(0, 10);
+}
