@@ -1,5 +1,6 @@
 import { setPriority } from 'node:os';
-import { campaignCounters, createCampaignScheduler } from '../engagement/index.ts';
+import { kpiResults } from '../analytics/index.ts';
+import { campaignCounters, campaignTriggers, createCampaignScheduler } from '../engagement/index.ts';
 import { createNumberer, createSubscriber, ensurePartitions } from '../events/index.ts';
 import { jobList } from '../jobs.ts';
 import { startJobs } from '../platform/jobs.ts';
@@ -30,8 +31,23 @@ export function createWorkerRole(context: ProcessContext): Role {
     const registration = await registerWorker({ database, log, clock, role: 'worker', id: context.workerId });
     const workerId = registration.id;
     const { pipeline, renderer } = createSending(context, workerId, { renderThreads: 1 });
-    const counters = createSubscriber({ database, log, ...campaignCounters });
-    const numberer = createNumberer({ database, log, onNumbered: () => counters.wake() });
+    const triggers = campaignTriggers({
+      clock,
+      maxAgeMs: config.eventCampaignMaxAgeMs,
+      maxLatenessMs: config.campaignMaxLatenessMs,
+      lifetimeMs: config.campaignLifetimeMs,
+      onDispatched: () => pipeline.wake(),
+    });
+    const subscribers = [campaignCounters, kpiResults, triggers].map((subscriber) =>
+      createSubscriber({ database, log, ...subscriber }),
+    );
+    const numberer = createNumberer({
+      database,
+      log,
+      onNumbered: () => {
+        for (const subscriber of subscribers) subscriber.wake();
+      },
+    });
     const scheduler = createCampaignScheduler({
       database,
       log,
@@ -49,14 +65,14 @@ export function createWorkerRole(context: ProcessContext): Role {
     showPipeline(context, pipeline);
     pipeline.startWorker();
     numberer.start();
-    counters.start();
+    for (const subscriber of subscribers) subscriber.start();
     scheduler.start();
     stop = async () => {
       await scheduler.stop();
       await Promise.all([jobs.stop(), pipeline.drain(drainMs)]);
       await renderer.close();
       await numberer.stop();
-      await counters.stop();
+      await Promise.all(subscribers.map((subscriber) => subscriber.stop()));
       // Last: until here others must not take over.
       await registration.stop();
     };
