@@ -1,4 +1,6 @@
 import type { IncomingMessage } from 'node:http';
+import { promisify } from 'node:util';
+import { gunzip } from 'node:zlib';
 import { CallerError } from '../../platform/errors.ts';
 
 /** Pinpoint's documented bounds of a request's body. */
@@ -61,6 +63,50 @@ export function discardBody(request: IncomingMessage): void {
   request.on('close', () => clearTimeout(timer));
   request.on('end', () => clearTimeout(timer));
   request.resume();
+}
+
+const unzip = promisify(gunzip);
+
+/**
+ * The body without its Content-Encoding (gzip, or none): at most `limit` bytes of it, whatever it claims to be packed.
+ * @throws CallerError bad_request, payload_too_large
+ */
+export async function decodeBody(request: IncomingMessage, body: Buffer, limit: number): Promise<Buffer> {
+  const encoding = request.headers['content-encoding']?.trim().toLowerCase() ?? 'identity';
+  if (encoding === 'identity' || encoding === '' || body.length === 0) return body;
+  if (encoding !== 'gzip' && encoding !== 'x-gzip') {
+    throw new CallerError('bad_request', 'Content-Encoding: expected gzip, or none');
+  }
+  try {
+    return await unzip(body, { maxOutputLength: limit });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(limit);
+    throw new CallerError(
+      'bad_request',
+      '$: the body is not whole gzip data, as its Content-Encoding says',
+      '$',
+    );
+  }
+}
+
+/** Bodies that one process holds at once, from their first byte to their answer. */
+const maxHeldBytes = 256 * 1024 * 1024;
+let heldBytes = 0;
+
+/**
+ * Runs `work` with room for a body of `bytes`.
+ * @throws CallerError too_many_requests when other bodies take all the room
+ */
+export async function withRoom<T>(bytes: number, work: () => Promise<T>): Promise<T> {
+  if (heldBytes > 0 && heldBytes + bytes > maxHeldBytes) {
+    throw new CallerError('too_many_requests', 'Too many large requests at once; try again later');
+  }
+  heldBytes += bytes;
+  try {
+    return await work();
+  } finally {
+    heldBytes -= bytes;
+  }
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });

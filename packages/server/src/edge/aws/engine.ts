@@ -8,7 +8,15 @@ import type { Log } from '../../platform/log.ts';
 import { allowOrigin, answerPreflight } from '../publishable/cors.ts';
 import { bearerKeyId, type PublishableDoor } from '../publishable/door.ts';
 import { parseArn } from './arn.ts';
-import { discardBody, maxBodyBytes, maxEventsBodyBytes, parseJson, readBody } from './body.ts';
+import {
+  decodeBody,
+  discardBody,
+  maxBodyBytes,
+  maxEventsBodyBytes,
+  parseJson,
+  readBody,
+  withRoom,
+} from './body.ts';
 import { type OperationModel, operationModels } from './model.ts';
 import type { OperationContext, OperationHandlers, OperationName } from './operation.ts';
 import { parseInput, type WireObject } from './parse.ts';
@@ -53,12 +61,21 @@ export interface WireEngine {
 /** Operations whose handlers read the body themselves: what is wrong with one item is answered for that item. */
 const readsOwnBody: ReadonlySet<OperationName> = new Set(['PutEvents']);
 
+/**
+ * The undocumented path to which web apps of old send their last event as they close (reference 8.6): by a beacon,
+ * which cannot set a header, so the body is text/plain and the signature stands in the query.
+ */
+const beaconModel: OperationModel = {
+  ...operationModels.get('PutEvents')!,
+  path: '/v1/apps/{ApplicationId}/events/legacy',
+};
+
 /** One handler of any operation: the models hold what the types say of each. */
 type AnyHandler = (input: WireObject, ctx: OperationContext) => Promise<WireObject>;
 
 /** The Pinpoint API on node:http: route, authenticate, parse, authorise, handle, answer. */
 export function createWireEngine(options: WireEngineOptions): WireEngine {
-  const router = new Router(operationModels.values());
+  const router = new Router([...operationModels.values(), beaconModel]);
   const findAccessKey: FindAccessKey = async (id) =>
     (await publishableAccessKey(options.publishable, id)) ?? options.findAccessKey(id);
   const verifier = new SignatureVerifier({ ...options, findAccessKey, service });
@@ -72,11 +89,30 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     const { model } = match;
     const pending =
       (await publishableBearer(options.publishable, request)) ??
-      (await verifier.begin(signedRequest(request, url)));
+      (await verifier.begin(signedRequest(request, url), { mayBePresigned: model === beaconModel }));
     const { publishable } = pending;
     if (publishable) options.publishable!.admit(publishable, request, response);
-    const body = await readBody(request, model.name === 'PutEvents' ? maxEventsBodyBytes : maxBodyBytes);
-    const principal = pending.verify(sha256(body));
+    const limit = model.name === 'PutEvents' ? maxEventsBodyBytes : maxBodyBytes;
+    // What comes without its length is taken for as long as it may be.
+    const room = Math.min(Number(request.headers['content-length'] ?? limit) || 0, limit);
+    return withRoom(room, async () =>
+      handleBody({ request, response, url }, match, pending, limit, requestId, log),
+    );
+  }
+
+  async function handleBody(
+    { request, response, url }: Exchange,
+    match: Match,
+    pending: PendingSignature,
+    limit: number,
+    requestId: string,
+    log: Log,
+  ): Promise<WireObject> {
+    const { model } = match;
+    const { publishable } = pending;
+    const packed = await readBody(request, limit);
+    const principal = pending.verify(sha256(packed));
+    const body = await decodeBody(request, packed, limit);
     const handler = options.handlers[model.name] as AnyHandler | undefined;
     if (!handler) throw notImplemented(model);
     const labelled = applicationOf(match, options);
@@ -119,7 +155,7 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
         const callerError = toCallerError(error);
         const unexpected = callerError !== error;
         options.log[unexpected ? 'error' : 'debug']({ err: error, operation, requestId }, 'request failed');
-        status = sendError(response, requestId, callerError);
+        status = sendError(response, requestId, callerError, operation === 'PutEvents');
         discardBody(request);
       }
       options.observe?.({ operation, status, durationMs: performance.now() - startedAt });

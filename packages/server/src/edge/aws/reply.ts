@@ -44,9 +44,19 @@ export function toCallerError(error: unknown): CallerError {
   return new CallerError('internal', 'The server failed; its log tells more under this RequestID');
 }
 
-export function sendError(response: ServerResponse, requestId: string, error: CallerError): number {
-  const [type, status] = exceptions[error.code];
+/**
+ * @param modelledOnly what the model has no exception for is an InternalServerErrorException: clients that send events
+ * (Amplify) repeat 429 and 500, and drop what is answered otherwise.
+ */
+export function sendError(
+  response: ServerResponse,
+  requestId: string,
+  error: CallerError,
+  modelledOnly = false,
+): number {
+  const [type, status] = exceptions[modelledOnly && error.code === 'unavailable' ? 'internal' : error.code];
   response.setHeader('x-amzn-ErrorType', type);
+  if (status === 429 || error.code === 'unavailable') response.setHeader('Retry-After', '1');
   sendReply(response, status, requestId, JSON.stringify({ Message: error.message, RequestID: requestId }));
   return status;
 }

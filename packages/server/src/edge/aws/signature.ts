@@ -43,15 +43,22 @@ interface Authorization {
   service: string;
   signedHeaders: string[];
   signature: string;
+  /** `20261121T080000Z` */
+  signedAt: string;
+  /** Milliseconds for which it holds. */
+  lifetimeMs: number;
 }
 
 const algorithm = 'AWS4-HMAC-SHA256';
 const maxSkewMs = 5 * 60_000;
+/** Beacons are sent as soon as they are signed; AWS lets presigned URLs live for a week. */
+const maxPresignedMs = 60 * 60_000;
 const maxCachedKeys = 1000;
 
 /**
  * AWS Signature Version 4 in the Authorization header, as all SDKs make it for rest-json services: the path encoded
- * twice, every region accepted, the body always covered (no UNSIGNED-PAYLOAD, no streaming, no presigned URL).
+ * twice, every region accepted, the body always covered (no UNSIGNED-PAYLOAD, no streaming). In the query (a
+ * presigned URL) only where the caller of `begin` says so.
  */
 export class SignatureVerifier {
   readonly #findAccessKey: FindAccessKey;
@@ -68,13 +75,22 @@ export class SignatureVerifier {
 
   /**
    * Checks everything that does not need the body, so that the body of a stranger is not even read.
+   * @param options.mayBePresigned the signature may stand in the query: for beacons, which cannot set a header.
    * @throws CallerError unauthenticated, with what to do about it.
    */
-  async begin(request: SignedRequest): Promise<PendingSignature> {
+  async begin(request: SignedRequest, options: { mayBePresigned?: boolean } = {}): Promise<PendingSignature> {
     const header = (name: string) => request.headers.get(name)?.join(',').trim() ?? '';
-    const authorization = parseAuthorization(request, header('authorization'));
-    if (header('x-amz-security-token') !== '') throw foreignToken(authorization.accessKeyId);
-    this.#checkScope(authorization, header('x-amz-date'));
+    const presigned =
+      options.mayBePresigned && header('authorization') === '' ? parsePresigned(request.query) : undefined;
+    const authorization =
+      presigned ?? parseAuthorization(request, header('authorization'), header('x-amz-date'));
+    if (
+      header('x-amz-security-token') !== '' ||
+      request.query.some(([name]) => name === 'X-Amz-Security-Token')
+    ) {
+      throw foreignToken(authorization.accessKeyId);
+    }
+    this.#checkScope(authorization, presigned ? ['host'] : ['host', 'x-amz-date']);
     const claimedHash = header('x-amz-content-sha256');
     if (claimedHash !== '' && !/^[0-9a-f]{64}$/.test(claimedHash)) {
       throw refused(
@@ -89,19 +105,19 @@ export class SignatureVerifier {
     };
   }
 
-  #checkScope(authorization: Authorization, amzDate: string): void {
+  #checkScope(authorization: Authorization, mustBeSigned: readonly string[]): void {
     if (authorization.service !== this.#service) {
       throw refused(`The request is signed for the service ${authorization.service}, not ${this.#service}`);
     }
-    for (const name of ['host', 'x-amz-date']) {
+    for (const name of mustBeSigned) {
       if (!authorization.signedHeaders.includes(name)) throw refused(`The header ${name} must be signed`);
     }
-    const signedAt = parseAmzDate(amzDate);
-    if (signedAt === undefined || !amzDate.startsWith(authorization.date)) {
+    const signedAt = parseAmzDate(authorization.signedAt);
+    if (signedAt === undefined || !authorization.signedAt.startsWith(authorization.date)) {
       throw refused('x-amz-date must be a time such as 20261121T080000Z, of the day in the credential scope');
     }
     const now = this.#clock.now();
-    if (Math.abs(now - signedAt) > maxSkewMs) {
+    if (signedAt - now > maxSkewMs || now - signedAt > authorization.lifetimeMs) {
       throw refused(
         `The request was signed at ${new Date(signedAt).toISOString()}, this server's time is ${new Date(now).toISOString()}: more than 5 minutes apart. Set the clock of the one that is wrong`,
       );
@@ -122,7 +138,7 @@ export class SignatureVerifier {
     const scope = `${date}/${region}/${service}/aws4_request`;
     const text = [
       algorithm,
-      request.headers.get('x-amz-date')![0]!.trim(),
+      authorization.signedAt,
       scope,
       sha256(canonicalRequest(request, authorization.signedHeaders, bodyHash)),
     ].join('\n');
@@ -151,7 +167,32 @@ export class SignatureVerifier {
   }
 }
 
-function parseAuthorization(request: SignedRequest, header: string): Authorization {
+/** The signature of a presigned URL; undefined when the query has none. */
+function parsePresigned(query: SignedRequest['query']): Authorization | undefined {
+  const values = new Map(query.filter(([name]) => name.startsWith('X-Amz-')));
+  const signature = values.get('X-Amz-Signature');
+  if (signature === undefined) return undefined;
+  const [accessKeyId, date, region, service, end, more] = (values.get('X-Amz-Credential') ?? '').split('/');
+  const isWhole = accessKeyId && date && region && service && end === 'aws4_request' && more === undefined;
+  const expires = Number(values.get('X-Amz-Expires') ?? maxSkewMs / 1000);
+  if (!isWhole || values.get('X-Amz-Algorithm') !== algorithm || !(expires > 0)) {
+    throw refused(
+      `The query is not of the form X-Amz-Algorithm=${algorithm}&X-Amz-Credential=…&X-Amz-Date=…&X-Amz-SignedHeaders=…&X-Amz-Signature=…`,
+    );
+  }
+  return {
+    accessKeyId,
+    date,
+    region,
+    service,
+    signedHeaders: (values.get('X-Amz-SignedHeaders') ?? '').toLowerCase().split(';'),
+    signature: /^[0-9a-f]{64}$/.test(signature) ? signature : '',
+    signedAt: values.get('X-Amz-Date') ?? '',
+    lifetimeMs: Math.min(expires * 1000, maxPresignedMs),
+  };
+}
+
+function parseAuthorization(request: SignedRequest, header: string, signedAt: string): Authorization {
   if (header === '') {
     if (request.query.some(([name]) => name === 'X-Amz-Signature')) {
       throw refused('Presigned URLs are not accepted here: sign in the Authorization header');
@@ -177,11 +218,14 @@ function parseAuthorization(request: SignedRequest, header: string): Authorizati
     service: service!,
     signedHeaders: signedHeaders!.toLowerCase().split(';'),
     signature: signature!,
+    signedAt,
+    lifetimeMs: maxSkewMs,
   };
 }
 
 function canonicalRequest(request: SignedRequest, signedHeaders: string[], bodyHash: string): string {
   const query = request.query
+    .filter(([name]) => name !== 'X-Amz-Signature')
     .map(([name, value]) => [percentEncode(name), percentEncode(value)] as const)
     .sort(([nameA, valueA], [nameB, valueB]) => compare(nameA, nameB) || compare(valueA, valueB))
     .map(([name, value]) => `${name}=${value}`)
