@@ -5,6 +5,7 @@
 create table campaign_triggers (
   application_id text collate "C" not null,
   campaign_id text collate "C" not null,
+  segment_id text collate "C" not null,
   filter jsonb not null,                    -- Schedule.EventFilter as it was read (trigger-filter.ts)
   -- Events that arrive from `active_from` on and before `active_until` (open when null) trigger it.
   active_from timestamptz not null,

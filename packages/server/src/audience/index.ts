@@ -9,10 +9,10 @@ export {
   pinpointLimits,
   protectiveLimits,
 } from './endpoints/item.ts';
+export { endpointIdsOfUsers } from './endpoints/of-users.ts';
 export {
   type EndpointPage,
   type EndpointQuery,
-  endpointIdsOfUsers,
   endpointCreationTimes,
   getEndpoint,
   getUserEndpoints,

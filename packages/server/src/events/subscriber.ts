@@ -23,6 +23,8 @@ export interface SubscriberOptions {
   handle: FactHandler;
   /** Fact types that are read: exact ones, and prefixes that end in a dot (`event.`). All when absent. */
   types?: readonly string[];
+  /** Called after each commit of what the handler did. */
+  onHandled?: () => void;
   /** Facts of one transaction at most. */
   maxFacts?: number;
   pollMs?: PollMs;
@@ -95,7 +97,10 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
       });
       if (!read.slice) return result;
       failedAttempts = 0;
-      if (read.slice.facts.length > 0) parkedInARow = 0;
+      if (read.slice.facts.length > 0) {
+        parkedInARow = 0;
+        options.onHandled?.();
+      }
       if (limit === maxFacts) return result;
       // What lies between two refused facts is taken in ever larger steps again.
       limit = Math.min(limit * 2, maxFacts);

@@ -35,6 +35,7 @@ import {
   readEndpointItem,
 } from './item.ts';
 import type { EndpointRow } from './row.ts';
+import { appendChanges } from './watch.ts';
 
 export interface UpsertOptions {
   /** Time of the call in milliseconds: EffectiveDate and CreationDate where none is given. */
@@ -151,6 +152,13 @@ export async function upsertChanges(
   );
   const applied = await batch.run();
   if (options.activity) await writeActivity(tx, applicationId, changes, applied, options, segmentId);
+  if (segmentId === null) {
+    await appendChanges(tx, applicationId, {
+      before: batch.before,
+      endpoints: [...applied.newEndpoints, ...applied.changedEndpoints],
+      users: [...applied.newUsers, ...applied.changedUsers],
+    });
+  }
   return {
     created: applied.newEndpoints.length,
     updated: applied.changedEndpoints.length,
@@ -197,6 +205,8 @@ class Batch {
   readonly #expectNew: boolean;
   readonly #ids: string[];
   attempts = 0;
+  /** What the last attempt found. */
+  before: Pick<State, 'endpoints' | 'users'> = { endpoints: new Map(), users: new Map() };
 
   constructor(
     tx: Transaction,
@@ -258,6 +268,7 @@ class Batch {
       endpoints = await lockEndpoints(this.#tx, this.#applicationId, [...wanted]);
       if (!covers(needs, this.#needs(endpoints))) return undefined;
     }
+    this.before = { endpoints, users };
     const applied = applyChanges(this.#changes, { endpoints, users, userEndpoints, active }, this.#options);
     // What is refused to a new endpoint may be right for one that exists.
     if (guessing && applied.refusals.length > 0) return undefined;

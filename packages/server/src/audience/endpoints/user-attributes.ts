@@ -1,7 +1,8 @@
 import type { Transaction } from '../../platform/database.ts';
 import { selectUsers, updateUsers } from './endpoint.sql.ts';
-import type { NameMap } from './item.ts';
+import { type NameMap, nameMap } from './item.ts';
 import { mergeMap, sameValues } from './merge.ts';
+import { appendChanges } from './watch.ts';
 
 /** Merges attributes into users, whom it makes where they are missing; rows are locked in the order of the ids. */
 export async function upsertUserAttributes(
@@ -16,16 +17,19 @@ export async function upsertUserAttributes(
     [applicationId, ids],
   );
   const users = await selectUsers(tx, applicationId, ids, true);
+  const before = new Map([...users].map(([id, user]) => [id, { id, attributes: nameMap(user.attributes) }]));
   const changed = new Set<string>();
   for (const { userId, attributes } of changes) {
     const user = users.get(userId);
     if (user && mergeMap(user.attributes, attributes, sameValues)) changed.add(userId);
   }
   if (changed.size > 0) {
-    await updateUsers(
-      tx,
-      applicationId,
-      [...changed].map((id) => users.get(id)!),
-    );
+    const rows = [...changed].map((id) => users.get(id)!);
+    await updateUsers(tx, applicationId, rows);
+    await appendChanges(tx, applicationId, {
+      before: { endpoints: new Map(), users: before },
+      endpoints: [],
+      users: rows,
+    });
   }
 }
