@@ -107,7 +107,7 @@ function chunksOf(members: AddedMember[]): AddedMember[][] {
     const size = JSON.stringify(member.occasion).length;
     const last = chunks.at(-1);
     // Those of one event stay together: who has the same address among them gets one message.
-    const sameEvent = last?.at(-1)!.occasion.id === member.occasion.id;
+    const sameEvent = last?.at(-1)?.occasion.id === member.occasion.id;
     if (!last || (!sameEvent && (last.length >= chunkSize || bytes + size > maxChunkBytes))) {
       chunks.push([member]);
       bytes = size;
@@ -163,12 +163,14 @@ export interface ClaimedChunk {
 
 /**
  * Claims one chunk of the lane: of the application that was served longest ago, and of its dispatches the one that
- * was. Chunks of stopped and expired dispatches are claimed as well: their members need their reason.
+ * was; none of the dispatches in `except`. Chunks of stopped and expired dispatches are claimed as well: their members
+ * need their reason.
  */
 export async function claimChunk(
   db: Queryable,
   lane: Lane,
   workerId: string,
+  except: string[] = [],
 ): Promise<ClaimedChunk | undefined> {
   const { rows } = await db.query<ClaimedChunk>(sql`
     with open as (
@@ -176,6 +178,7 @@ export async function claimChunk(
              max(d.served_at) over (partition by d.application_id) as application_served_at
       from dispatches d
       where d.lane = ${lane} and d.finished_at is null and d.state in ('running', 'stopped')
+        and d.id <> all(${except}::uuid[])
         and exists (select from dispatch_chunks c where c.dispatch_id = d.id and c.worker_id is null and c.not_before <= now())
     ),
     chosen as (

@@ -49,6 +49,20 @@ export interface Treatment {
   id: string;
   sizePercent: number;
   content: ContentByChannel;
+  /** A function of the customer's delivers to endpoints of these types; its words are those of CUSTOM. */
+  delivery?: CustomDelivery;
+  /** The words as the campaign gives them (Pinpoint's MessageConfiguration): hooks get them. */
+  messageConfiguration?: object;
+  /** The run, as hooks and deliveries are told of it. */
+  activityId?: string;
+}
+
+/** Where a function of the customer's takes messages over. */
+export interface CustomDelivery {
+  /** An https URL, or name or ARN of a Lambda function. */
+  uri: string;
+  /** ChannelTypes; PUSH stands for all kinds of devices. */
+  endpointTypes: string[];
 }
 
 /** What to say to whom by which rules; stored with the dispatch, so that later edits do not touch a running one. */
@@ -60,6 +74,10 @@ export interface DispatchPlan {
   /** `HH:MM` in the recipient's zone; does not apply to a recipient without a valid zone. */
   quietTime?: { start: string; end: string };
   context?: Record<string, string>;
+  /** A function of the customer's that is asked whom to leave out: an https URL, or name or ARN of a Lambda function. */
+  hook?: string;
+  /** When the run was due, ISO 8601: hooks and deliveries are told. */
+  scheduledTime?: string;
 }
 
 /** The event for which somebody became a member of an open dispatch; templates know it as `{{Event…}}`. */

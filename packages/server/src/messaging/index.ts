@@ -1,5 +1,6 @@
 export { type Accounting, accountFor } from './accounting.sql.ts';
 export type { ChannelSender } from './compose.ts';
+export type { CustomerFunctions } from './customer-functions.ts';
 export type { DirectMessage, DirectRecipient, DirectResult } from './direct.ts';
 export {
   type AddedMember,

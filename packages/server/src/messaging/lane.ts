@@ -6,11 +6,12 @@ import type { Admission } from './circuit.ts';
 import { type ClaimedChunk, claimChunk, loadDispatch, releaseChunk } from './dispatch.sql.ts';
 import type { Dispatch, Lane } from './dispatch.ts';
 import type { Flow } from './flow.ts';
+import { HookInterrupted, hookPreparation } from './hook.ts';
 import { Places } from './places.ts';
 import { AddressClaims, type Member, type Prepared, type PrepareOptions, prepare } from './prepare.ts';
 import type { DeliveryChannel } from './provider.ts';
 import { leaseRate } from './rate.sql.ts';
-import type { Sessions } from './session.ts';
+import type { RouteKey, Sessions } from './session.ts';
 import { maxWindow, takeWindow, WindowSender } from './window.ts';
 
 const idlePollMs = 200;
@@ -19,6 +20,15 @@ const longWaitMs = 1_000;
 /** How long a chunk waits for the message that shows whether its account works again. */
 const probeWaitMs = 250;
 const maxCachedDispatches = 200;
+/**
+ * Chunks that wait for functions of customers (hooks, custom delivery), of one dispatch and of all: they are worked on
+ * beside the others, so that a slow function keeps nobody else waiting.
+ */
+const maxAsideOfDispatch = 4;
+const maxAside = 40;
+/** When there are as many as may be: how long a further one is left alone. */
+const asideWaitMs = 1_000;
+
 /** Sets of accounts whose places are remembered; above it, those that nobody has a place of are forgotten. */
 const maxPlaces = 200;
 
@@ -34,6 +44,7 @@ export interface LaneOptions {
   sessions: Sessions;
   flow: Flow;
   composer: PrepareOptions['composer'];
+  functions: PrepareOptions['functions'];
   capsCount: 'targeted' | 'sent';
   log: Log;
   /** Chunks that are worked on at once: one is prepared while another is being sent. */
@@ -56,6 +67,9 @@ export class LaneRunner {
   /** Failures in a row, by chunk. */
   readonly #failures = new Map<string, number>();
   readonly #sleeping = new Set<() => void>();
+  /** The chunks beside the processors, with their dispatches. */
+  readonly #aside = new Map<Promise<void>, string>();
+  readonly #abort = new AbortController();
   #stopping = false;
   #loops: Promise<void>[] = [];
 
@@ -76,8 +90,10 @@ export class LaneRunner {
   /** Claims nothing more, gives the chunks back, and waits until what was handed over has its outcome. */
   async drain(): Promise<void> {
     this.#stopping = true;
+    this.#abort.abort();
     this.wake();
     await Promise.all(this.#loops);
+    await Promise.all(this.#aside.keys());
     await this.#windows.settled();
   }
 
@@ -85,14 +101,43 @@ export class LaneRunner {
     const { database, lane, workerId, log } = this.#options;
     while (!this.#stopping) {
       try {
-        const chunk = await claimChunk(database, lane, workerId);
+        const chunk = await claimChunk(database, lane, workerId, this.#dispatchesWithEnoughAside());
         if (!chunk) await this.#sleep(idlePollMs);
+        else if (await this.#waitsForFunctions(chunk)) await this.#workAside(chunk);
         else await this.#work(chunk);
       } catch (error) {
         log[levelOf(error)]({ err: error, lane }, 'Chunks could not be claimed; trying again');
         await this.#sleep(firstFailureWaitMs);
       }
     }
+  }
+
+  #dispatchesWithEnoughAside(): string[] {
+    const counts = new Map<string, number>();
+    for (const id of this.#aside.values()) counts.set(id, (counts.get(id) ?? 0) + 1);
+    return [...counts].filter(([, count]) => count >= maxAsideOfDispatch).map(([id]) => id);
+  }
+
+  async #waitsForFunctions(chunk: ClaimedChunk): Promise<boolean> {
+    if (chunk.state === 'stopped') return false;
+    try {
+      const { plan } = await this.#dispatch(chunk.dispatchId);
+      return plan.hook !== undefined || plan.treatments.some(({ delivery }) => delivery);
+    } catch {
+      // Working on the chunk meets the same, and says so.
+      return false;
+    }
+  }
+
+  /** Works on a chunk without keeping the processor. */
+  async #workAside(chunk: ClaimedChunk): Promise<void> {
+    if (this.#aside.size >= maxAside) {
+      await this.#release(chunk, asideWaitMs);
+      await this.#sleep(idlePollMs);
+      return;
+    }
+    const work: Promise<void> = this.#work(chunk).finally(() => this.#aside.delete(work));
+    this.#aside.set(work, chunk.dispatchId);
   }
 
   async #sleep(ms: number): Promise<void> {
@@ -119,7 +164,8 @@ export class LaneRunner {
       else waitMs = await this.#sendChunk(dispatch, chunk, key);
       this.#failures.delete(key);
     } catch (error) {
-      waitMs = this.#failed(chunk, key, error);
+      // A process that stops gives the chunk back as it is.
+      if (!(error instanceof HookInterrupted)) waitMs = this.#failed(chunk, key, error);
     } finally {
       this.#claims.release(key);
       await this.#release(chunk, waitMs);
@@ -214,10 +260,13 @@ export class LaneRunner {
       rate === null ? chunk.endpointIds.length : Math.max(1, Math.min(rate, window)),
       route.most,
     );
+    // A hook is asked about many at once, however few may go at a time.
+    const together = dispatch.plan.hook ? Math.max(size, hookPreparation) : size;
     const stopping = () => this.#stopping || isExpired(dispatch);
     while (chunk.next < chunk.endpointIds.length && !stopping()) {
-      const next = membersOf(chunk, chunk.next, chunk.next + size);
-      const prepared = await prepare(this.#options, dispatch, next, this.#claims.of(key, dispatch.id));
+      const next = membersOf(chunk, chunk.next, chunk.next + together);
+      const claims = this.#claims.of(key, dispatch.id);
+      const prepared = await prepare(this.#options, dispatch, next, claims, this.#abort.signal);
       for (let from = 0; from < prepared.length && !stopping(); ) {
         const { waitMs, most } = await this.#routeState(dispatch);
         if (waitMs > 0) return waitMs;
@@ -237,18 +286,15 @@ export class LaneRunner {
   /** How much the accounts of this dispatch can have under way, and when. */
   async #routeState(dispatch: Dispatch): Promise<RouteState> {
     const { sessions, lane } = this.#options;
-    const channels = new Set(dispatch.plan.treatments.flatMap(({ content }) => Object.keys(content)));
     const accounts: string[] = [];
     let capacity = Number.POSITIVE_INFINITY;
     let waitMs = 0;
     let most = Number.POSITIVE_INFINITY;
-    for (const name of channels) {
-      const channel = name as DeliveryChannel;
-      const { applicationId } = dispatch;
-      const route = await sessions.route(applicationId, channel, lane);
+    for (const key of routesOf(dispatch)) {
+      const route = await sessions.route(key, lane);
       accounts.push(...route.map((session) => session.account.id));
       capacity = Math.min(capacity, ...route.map((session) => session.capacity));
-      const admission = await sessions.admission({ applicationId, channel, lane });
+      const admission = await sessions.admission({ ...key, lane });
       waitMs = Math.max(waitMs, admission.waitMs);
       most = Math.min(most, admission.most);
     }
@@ -294,6 +340,19 @@ function membersOf({ endpointIds, occasions }: ClaimedChunk, from: number, to?: 
   return endpointIds
     .slice(from, to)
     .map((endpointId, place) => ({ endpointId, occasion: occasions?.[from + place] }));
+}
+
+/** Where the messages of a dispatch go: the accounts of its channels, and the functions that take them over. */
+function routesOf({ applicationId, plan }: Dispatch): RouteKey[] {
+  const keys = new Map<string, RouteKey>();
+  for (const { content, delivery } of plan.treatments) {
+    for (const name of Object.keys(content)) {
+      const channel = name as DeliveryChannel;
+      const uri = channel === 'CUSTOM' ? delivery?.uri : undefined;
+      keys.set(`${channel} ${uri ?? ''}`, { applicationId, channel, uri });
+    }
+  }
+  return [...keys.values()];
 }
 
 /** That the database is away is worth a warning; anything else is a fault of ours. */

@@ -81,6 +81,7 @@ export async function pipelineTest() {
       workerId,
       renderer,
       senderOf: async () => ({ from: 'sender@example.com' }),
+      functions: { call: () => Promise.reject(new Error('No function is called here')) },
       providers,
       routeFor: createRoutes({ database, secrets, clock: systemClock }).routeFor,
       limits: createAccountLimits(database),

@@ -1,6 +1,7 @@
 import { type Database, isConnectionError } from '../platform/database.ts';
 import type { Log } from '../platform/log.ts';
 import { type Composer, type ComposerOptions, createComposer } from './compose.ts';
+import type { CustomerFunctions } from './customer-functions.ts';
 import { type DirectMessage, type DirectResult, sendDirect } from './direct.ts';
 import { type Lane, lanes } from './dispatch.ts';
 import { Flow } from './flow.ts';
@@ -27,6 +28,8 @@ export interface PipelineOptions {
   workerId: string;
   renderer: ComposerOptions['renderer'];
   senderOf: ComposerOptions['senderOf'];
+  /** Calls hooks. */
+  functions: CustomerFunctions;
   providers: SessionsOptions['providers'];
   routeFor: SessionsOptions['routeFor'];
   limits: SessionsOptions['limits'];
@@ -93,6 +96,7 @@ export class Pipeline {
           ...shared,
           lane,
           composer: this.#composer,
+          functions: this.#options.functions,
           capsCount,
           processors: processorsByLane[lane],
         }),

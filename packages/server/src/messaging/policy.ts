@@ -1,5 +1,5 @@
 import { normaliseAddress } from '../audience/index.ts';
-import type { DispatchPlan } from './dispatch.ts';
+import type { CustomDelivery, DispatchPlan } from './dispatch.ts';
 import { treatmentOf } from './dispatch.ts';
 import { type DeliveryChannel, deliveryChannels } from './provider.ts';
 
@@ -21,6 +21,8 @@ export const decisions = [
   'daily_cap',
   'campaign_cap',
   'quiet_time',
+  'hook_filtered',
+  'hook_failure',
   'missing_variable',
   'template_error',
   'no_provider',
@@ -67,6 +69,29 @@ export function deliveryChannel(channelType: string | null): DeliveryChannel | u
   return channel ?? 'PUSH';
 }
 
+/** Does the customer's own function deliver to endpoints of this type? */
+function isDelivered(delivery: CustomDelivery, channelType: string): boolean {
+  const { endpointTypes } = delivery;
+  if (endpointTypes.includes(channelType)) return true;
+  return endpointTypes.includes('PUSH') && deliveryChannel(channelType) === 'PUSH';
+}
+
+/**
+ * The channel on which a plan reaches an endpoint: CUSTOM where a function of the customer's delivers to its type, else
+ * that of its type. Undefined for CUSTOM endpoints that the function does not deliver to, and without a type.
+ */
+export function channelIn(
+  plan: DispatchPlan,
+  endpoint: Pick<PolicySubject, 'channel' | 'cohort'>,
+): DeliveryChannel | undefined {
+  const channel = deliveryChannel(endpoint.channel);
+  const chosen = treatmentOf(plan, endpoint.cohort);
+  const treatment = chosen === 'holdout' ? plan.treatments.find(({ id }) => id === '0') : chosen;
+  if (!treatment?.delivery || !endpoint.channel) return channel;
+  if (isDelivered(treatment.delivery, endpoint.channel)) return 'CUSTOM';
+  return channel === 'CUSTOM' ? undefined : channel;
+}
+
 const emailPattern = /^[^\s@<>(),;:"[\]\\]{1,64}@[^\s@<>(),;:"[\]\\]{1,253}$/;
 const phonePattern = /^\+[1-9]\d{6,14}$/;
 
@@ -96,7 +121,8 @@ export function addressKey(channel: DeliveryChannel, address: string, occasion?:
  * quiet time; the first no is the message's reason.
  */
 export function decide(plan: DispatchPlan, subject: PolicySubject, facts: PolicyFacts): Verdict {
-  const channel = deliveryChannel(subject.channel) ?? 'CUSTOM';
+  const planned = channelIn(plan, subject);
+  const channel = planned ?? 'CUSTOM';
   const verdict: Verdict = { decision: 'sending', channel, address: subject.address ?? '', targeted: false };
   const no = (decision: Decision, detail?: string): Verdict => ({ ...verdict, decision, detail });
   const { occasion } = subject;
@@ -105,8 +131,8 @@ export function decide(plan: DispatchPlan, subject: PolicySubject, facts: Policy
   if (!subject.channel) return no('channel_mismatch', 'The endpoint has no channel');
   if (facts.disabledChannels.has(subject.channel))
     return no('channel_disabled', `${subject.channel} is switched off`);
-  if (!plan.treatments.some((treatment) => treatment.content[channel])) {
-    return no('channel_mismatch', `There is no message for ${channel}`);
+  if (!planned || !plan.treatments.some((treatment) => treatment.content[channel])) {
+    return no('channel_mismatch', `There is no message for ${planned ?? subject.channel}`);
   }
   if (!subject.address) return no('address_missing');
   const address = deliverableAddress(channel, subject.address);
@@ -114,7 +140,9 @@ export function decide(plan: DispatchPlan, subject: PolicySubject, facts: Policy
   verdict.address = address;
   if (subject.status !== 'ACTIVE') return no('inactive');
   if (subject.optOut !== 'NONE') return no('opted_out');
-  if (facts.suppressed.has(normaliseAddress(channel, address))) return no('suppressed');
+  // Also where a function delivers: the address is suppressed on the channel of its own.
+  if (facts.suppressed.has(normaliseAddress(deliveryChannel(subject.channel)!, address)))
+    return no('suppressed');
   if (facts.taken.has(addressKey(channel, address, occasion))) return no('duplicate_address');
   const treatment = treatmentOf(plan, subject.cohort);
   if (treatment === 'holdout') return no('holdout', `Cohort ${subject.cohort}`);

@@ -2,11 +2,14 @@ import { disabledChannels } from '../accounts/index.ts';
 import { loadRecipients, type Recipient, suppressedAmong } from '../audience/index.ts';
 import type { Database } from '../platform/database.ts';
 import { uuidv7 } from '../platform/ids.ts';
-import type { Composer } from './compose.ts';
+import type { Composer, Overrides } from './compose.ts';
+import { type CustomerFunctions, withDelivery } from './customer-functions.ts';
 import type { Dispatch, Occasion } from './dispatch.ts';
+import { askHook } from './hook.ts';
 import { takenAddresses } from './message.sql.ts';
 import {
   addressKey,
+  channelIn,
   decide,
   deliverableAddress,
   deliveryChannel,
@@ -35,6 +38,7 @@ export interface Member {
 export interface PrepareOptions {
   database: Database;
   composer: Composer;
+  functions: CustomerFunctions;
 }
 
 /**
@@ -68,12 +72,16 @@ export interface ChunkClaims {
   others(): ReadonlySet<string>[];
 }
 
-/** Reads, decides and composes some members of a dispatch, in their order. */
+/**
+ * Reads, decides and composes some members of a dispatch, in their order; asks its hook on the way, which takes time.
+ * @throws HookInterrupted when `signal` is aborted meanwhile
+ */
 export async function prepare(
-  { database, composer }: PrepareOptions,
+  { database, composer, functions }: PrepareOptions,
   dispatch: Dispatch,
   members: Member[],
   claims: ChunkClaims,
+  signal?: AbortSignal,
 ): Promise<Prepared[]> {
   const { applicationId, plan } = dispatch;
   const [recipients, disabled] = await Promise.all([
@@ -91,19 +99,21 @@ export async function prepare(
       : takenAddresses(
           database,
           dispatch,
-          recipients.flatMap(({ channel, address }) => sendableAddress(channel, address) ?? []),
+          recipients.flatMap((recipient) => sendableAddress(plan, recipient) ?? []),
         ),
   ]);
   for (const keys of [...claimed, ...claims.others()]) for (const key of keys) taken.add(key);
   const facts = { disabledChannels: disabled, suppressed, taken, now: Date.now() };
-  const decided = members.map((member): Decided => {
+  const judged = members.map((member): Decided => {
     const recipient = byId.get(member.endpointId);
     const verdict = recipient ? decide(plan, subjectOf(recipient, member.occasion), facts) : missing;
     return { member, recipient, verdict };
   });
-  for (const { member, verdict } of decided)
-    if (verdict.decision === 'sending')
-      claims.keys.add(addressKey(verdict.channel, verdict.address, member.occasion));
+  const keyOf = ({ member, verdict }: Decided) =>
+    addressKey(verdict.channel, verdict.address, member.occasion);
+  for (const one of judged) if (one.verdict.decision === 'sending') claims.keys.add(keyOf(one));
+  const decided = plan.hook ? await hooked(functions, dispatch, judged, signal) : judged;
+  for (const one of decided) if (isHooks(one.verdict)) claims.keys.delete(keyOf(one));
   const contents = await composeAll(composer, dispatch, decided);
   return decided.map((one) => {
     const { member, recipient, verdict } = one;
@@ -127,9 +137,38 @@ export async function prepare(
   });
 }
 
-function sendableAddress(channelType: string | null, address: string | null): string | undefined {
-  const channel = deliveryChannel(channelType);
-  return channel && address ? deliverableAddress(channel, address) : undefined;
+function sendableAddress(plan: Dispatch['plan'], recipient: Recipient): string | undefined {
+  const channel = channelIn(plan, recipient);
+  return channel && recipient.address ? deliverableAddress(channel, recipient.address) : undefined;
+}
+
+/** Did the hook keep the member from getting a message? */
+function isHooks({ decision }: Verdict): boolean {
+  return decision === 'hook_filtered' || decision === 'hook_failure';
+}
+
+/** What the hook makes of those who are to get a message; the others stay as they are. */
+async function hooked(
+  functions: CustomerFunctions,
+  dispatch: Dispatch,
+  judged: Decided[],
+  signal: AbortSignal | undefined,
+): Promise<Decided[]> {
+  const asked = judged.filter(({ verdict }) => verdict.decision === 'sending');
+  const subjects = asked.map(({ member, recipient, verdict }) => ({
+    recipient: recipient!,
+    channel: verdict.channel,
+    treatmentId: verdict.treatmentId!,
+    eventId: member.occasion?.id,
+  }));
+  const answers = await askHook(functions, dispatch, subjects, signal);
+  const verdictOf = new Map(asked.map((one, index) => [one, answers[index]!]));
+  return judged.map((one) => {
+    const answer = verdictOf.get(one);
+    if (!answer) return one;
+    if ('decision' in answer) return { ...one, verdict: { ...one.verdict, ...answer, targeted: false } };
+    return { ...one, ...answer };
+  });
 }
 
 const missing: Verdict = {
@@ -170,6 +209,8 @@ interface Decided {
   member: Member;
   recipient: Recipient | undefined;
   verdict: Verdict;
+  /** Words of its own, by the hook. */
+  overrides?: Overrides;
 }
 
 /** Composes the members that are to be sent, together for each treatment and channel. */
@@ -185,13 +226,21 @@ async function composeAll(
   const contents = new Map<Decided, Composed>();
   for (const members of groups.values()) {
     const { treatmentId, channel } = members[0]!.verdict as { treatmentId: string; channel: DeliveryChannel };
-    const source = dispatch.plan.treatments.find(({ id }) => id === treatmentId)!.content[channel]!;
+    const treatment = dispatch.plan.treatments.find(({ id }) => id === treatmentId)!;
+    const source = treatment.content[channel]!;
     const composed = await composer.compose(
       { applicationId: dispatch.applicationId, channel, source, class: dispatch.class },
-      members.map(({ recipient, member }) => ({ recipient: recipient!, occasion: member.occasion })),
+      members.map(({ recipient, member, overrides }) => ({
+        recipient: recipient!,
+        occasion: member.occasion,
+        overrides,
+      })),
     );
     members.forEach((one, index) => {
-      contents.set(one, composed[index]!);
+      const words = composed[index]!;
+      if ('content' in words)
+        words.content = withDelivery(words.content, dispatch, treatment, one.recipient!);
+      contents.set(one, words);
     });
   }
   return contents;

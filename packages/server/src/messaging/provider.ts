@@ -35,6 +35,21 @@ export interface OtherContent {
   title?: string;
   body: string;
   data?: Record<string, unknown>;
+  /** A function of the customer's takes it over. */
+  delivery?: FunctionDelivery;
+}
+
+/** What a function of the customer's is told beside the words: those of one call have all but the endpoint in common. */
+export interface FunctionDelivery {
+  /** An https URL, or name or ARN of a Lambda function. */
+  uri: string;
+  campaignId: string | null;
+  treatmentId: string;
+  activityId?: string;
+  scheduledTime?: string;
+  endpointId: string;
+  /** As Pinpoint shows endpoints to functions. */
+  endpoint: Record<string, unknown>;
 }
 
 export type MessageContent = EmailContent | SmsContent | OtherContent;

@@ -5,6 +5,7 @@ import type { Database, Queryable } from '../platform/database.ts';
 import { CallerError } from '../platform/errors.ts';
 import { uuidDay } from '../platform/ids.ts';
 import { type ComposerOptions, createComposer } from './compose.ts';
+import { withDelivery } from './customer-functions.ts';
 import { loadDispatch } from './dispatch.sql.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { DeliveryChannel, MessageContent } from './provider.ts';
@@ -113,15 +114,18 @@ async function composeAgain(
   );
   for (const members of groups.values()) {
     const { treatmentId, channel } = members[0]!;
-    const source = plan.treatments.find(({ id }) => id === treatmentId)?.content[channel];
-    if (!source) continue;
+    const treatment = plan.treatments.find(({ id }) => id === treatmentId);
+    const source = treatment?.content[channel];
+    if (!treatment || !source) continue;
     const composed = await composer.compose(
       { applicationId, channel, source, class: dispatch.class },
       members.map(({ endpointId }) => ({ recipient: byId.get(endpointId)! })),
     );
     members.forEach((message, index) => {
       const words = composed[index]!;
-      if ('content' in words) retries.push(retryOf(dispatch, message, words.content));
+      if (!('content' in words)) return;
+      const content = withDelivery(words.content, dispatch, treatment, byId.get(message.endpointId)!);
+      retries.push(retryOf(dispatch, message, content));
     });
   }
   return retries;

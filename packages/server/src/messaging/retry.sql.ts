@@ -9,6 +9,8 @@ export interface DueRetry {
   messageId: string;
   applicationId: string;
   channel: DeliveryChannel;
+  /** The function of the customer's that takes it over. */
+  uri: string | null;
   /** Gets its outcome instead of another attempt: its dispatch was stopped, or its time is over. */
   over: boolean;
 }
@@ -25,19 +27,21 @@ export async function selectDueRetries(
 ): Promise<DueRetry[]> {
   const { rows } = await db.query<DueRetry>(sql`
     with stopped as (
-      select r.message_id, r.application_id, r.message->>'channel' as channel, true as over
+      select r.message_id, r.application_id, r.message->>'channel' as channel,
+        r.message#>>'{content,delivery,uri}' as uri, true as over
       from dispatches d join retries r on r.dispatch_id = d.id and r.lane = ${lane}
       where d.lane = ${lane} and d.finished_at is null and d.state = 'stopped'
       limit ${options.limit}
     ),
     due as (
-      select r.message_id, r.application_id, r.message->>'channel' as channel, r.expires_at <= now() as over
+      select r.message_id, r.application_id, r.message->>'channel' as channel,
+        r.message#>>'{content,delivery,uri}' as uri, r.expires_at <= now() as over
       from retries r join dispatches d on d.id = r.dispatch_id
       where r.lane = ${lane} and r.due_at <= now() and r.application_id <> all(${options.except}::text[])
         and (d.state in ('running', 'done') or d.finished_at is not null)
       order by r.due_at limit ${options.limit}
     )
-    select message_id as "messageId", application_id as "applicationId", channel, over
+    select message_id as "messageId", application_id as "applicationId", channel, uri, over
     from (select * from stopped union all select * from due) as found limit ${options.limit}`);
   return rows;
 }

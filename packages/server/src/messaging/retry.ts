@@ -116,11 +116,12 @@ export class RetryRunner {
     const admitted = due.filter(({ over }) => over);
     const byRoute = Map.groupBy(
       due.filter(({ over }) => !over),
-      ({ applicationId, channel }) => `${channel} ${applicationId}`,
+      ({ applicationId, channel, uri }) => `${channel} ${applicationId} ${uri ?? ''}`,
     );
     for (const retries of byRoute.values()) {
-      const { applicationId, channel } = retries[0]!;
-      const { waitMs, most } = await sessions.admission({ applicationId, channel, lane }, { repeats: true });
+      const { applicationId, channel, uri } = retries[0]!;
+      const route = { applicationId, channel, uri, lane };
+      const { waitMs, most } = await sessions.admission(route, { repeats: true });
       const ready = waitMs > 0 ? [] : retries.slice(0, most);
       admitted.push(...ready);
       const later = retries.slice(ready.length).map(({ messageId }) => messageId);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Log } from '../platform/log.ts';
 import { type Admission, Circuit } from './circuit.ts';
 import type { Lane } from './dispatch.ts';
@@ -21,6 +22,12 @@ const connectionsByLane: Record<Lane, number> = {
 
 /** Open accounts of one process; more than this many are closed again, the longest unused first. */
 const maxOpenSessions = 200;
+
+/** Functions of customers whose accounts are remembered. */
+const maxFunctions = 1_000;
+
+/** Name of the provider that hands messages to functions of customers. */
+export const functionProvider = 'function';
 
 /** How long connections may take to close when the process drains. */
 const closeMs = 3_000;
@@ -193,6 +200,14 @@ export interface SessionsOptions {
   log: Log;
 }
 
+/** Where messages of a kind go. */
+export interface RouteKey {
+  applicationId: string;
+  channel: DeliveryChannel;
+  /** The function of the customer's that takes them over, instead of the channel's accounts. */
+  uri?: string | null | undefined;
+}
+
 /** What became of an attempt, and which account made it. */
 export type RoutedResult = AttemptResult & { accountId: string | null };
 
@@ -202,6 +217,7 @@ export class Sessions {
   readonly #open = new Map<string, AccountSession>();
   /** The session of an account object as the cache of accounts hands it out, so that a message costs no key. */
   readonly #known = new WeakMap<ProviderAccount, Map<Lane, AccountSession>>();
+  readonly #functions = new Map<string, ProviderAccount>();
   readonly #abort = new AbortController();
 
   constructor(options: SessionsOptions) {
@@ -209,8 +225,11 @@ export class Sessions {
   }
 
   /** The sessions of a route in order; empty when no account serves the channel. */
-  async route(applicationId: string, channel: DeliveryChannel, lane: Lane): Promise<AccountSession[]> {
-    const accounts = await this.#options.routeFor(applicationId, channel);
+  async route(key: RouteKey, lane: Lane): Promise<AccountSession[]> {
+    const { applicationId, channel, uri } = key;
+    const accounts = uri
+      ? [this.#functionOf(applicationId, uri)]
+      : await this.#options.routeFor(applicationId, channel);
     return accounts.map((account) => {
       const known = this.#known.get(account) ?? new Map<Lane, AccountSession>();
       const open = known.get(lane);
@@ -230,7 +249,7 @@ export class Sessions {
   async attempt(lane: Lane, message: OutgoingMessage): Promise<RoutedResult> {
     let route: AccountSession[];
     try {
-      route = await this.route(message.applicationId, message.channel, lane);
+      route = await this.route(routeOf(message), lane);
     } catch (error) {
       const response = `The route could not be read: ${error instanceof Error ? error.message : String(error)}`;
       return {
@@ -271,11 +290,8 @@ export class Sessions {
    * The best that the accounts of a route offer now. An empty route asks for no wait: whoever sends on it learns that
    * there is no account.
    */
-  async admission(
-    route: { applicationId: string; channel: DeliveryChannel; lane: Lane },
-    options: { repeats?: boolean } = {},
-  ): Promise<Admission> {
-    const sessions = await this.route(route.applicationId, route.channel, route.lane);
+  async admission(route: RouteKey & { lane: Lane }, options: { repeats?: boolean } = {}): Promise<Admission> {
+    const sessions = await this.route(route, route.lane);
     const now = Date.now();
     const offers = sessions.map(({ circuit }) => circuit.admission(now, options));
     if (offers.length === 0) return { waitMs: 0, most: Number.POSITIVE_INFINITY };
@@ -304,6 +320,27 @@ export class Sessions {
     ]);
     clearTimeout(timer);
     this.#open.clear();
+  }
+
+  /** Each function is an account of its own, so that one that is slow or out of order is nobody else's trouble. */
+  #functionOf(applicationId: string, uri: string): ProviderAccount {
+    const key = `${applicationId} ${uri}`;
+    const known = this.#functions.get(key);
+    if (known) return known;
+    if (this.#functions.size >= maxFunctions) this.#functions.delete(this.#functions.keys().next().value!);
+    const account: ProviderAccount = {
+      id: `function-${createHash('sha256').update(key).digest('hex').slice(0, 16)}`,
+      applicationId,
+      channel: 'CUSTOM',
+      provider: functionProvider,
+      name: uri.slice(0, 200),
+      settings: { uri },
+      secrets: {},
+      messagesPerSecond: null,
+      dailyLimit: null,
+    };
+    this.#functions.set(key, account);
+    return account;
   }
 
   #sessionOf(account: ProviderAccount, lane: Lane): AccountSession {
@@ -335,4 +372,9 @@ export class Sessions {
       session.close().catch((error) => this.#options.log.warn({ error }, 'Closing an unused session failed'));
     }
   }
+}
+
+function routeOf({ applicationId, channel, content }: OutgoingMessage): RouteKey {
+  const uri = channel === 'CUSTOM' && content.kind === 'custom' ? content.delivery?.uri : undefined;
+  return { applicationId, channel, uri };
 }

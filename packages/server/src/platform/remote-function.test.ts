@@ -90,7 +90,7 @@ test('gives up after three tries, and at once where trying again is no use', asy
   expect(await functions().call(target(`${url}/503`), call)).toEqual({
     ok: false,
     tries: 3,
-    received: true,
+    why: 'answered',
     words: 'answered 503: not today',
   });
   expect(got).toHaveLength(3);
@@ -105,7 +105,7 @@ test('late and too large answers are failures with their reasons', async () => {
   expect(await functions({ timeoutMs: 50 }).call(target(`${url}/late`), call)).toMatchObject({
     ok: false,
     tries: 3,
-    received: true,
+    why: 'doubtful',
     words: expect.stringContaining('did not answer within 50 ms'),
   });
   expect(await functions().call(target(`${url}/large`), call)).toMatchObject({
@@ -118,12 +118,16 @@ test('late and too large answers are failures with their reasons', async () => {
 test('a host that is not there, or not allowed, has certainly received nothing', async () => {
   const { url } = await receiver((response) => response.end());
   for (const close of closing.splice(0)) await close();
-  expect(await functions().call(target(url), call)).toMatchObject({ ok: false, tries: 3, received: false });
+  expect(await functions().call(target(url), call)).toMatchObject({
+    ok: false,
+    tries: 3,
+    why: 'unreachable',
+  });
   const outbound = { allowPrivateHosts: false };
   expect(await functions({ outbound }).call(target(url), call)).toMatchObject({
     ok: false,
     tries: 1,
-    received: false,
+    why: 'impossible',
     words: expect.stringContaining('loopback'),
   });
 });
@@ -152,7 +156,7 @@ test('calls Lambda functions with a right signature, and tells a failed function
 test('without AWS credentials a Lambda function is not called, and the words say so', async () => {
   expect(await functions().call(target('sift'), call)).toMatchObject({
     ok: false,
-    received: false,
+    why: 'impossible',
     words: expect.stringContaining('no AWS credentials'),
   });
 });
@@ -163,7 +167,7 @@ test('an aborted call is not tried again', async () => {
   const answering = functions().call(target(url), { ...call, signal: abort.signal });
   await expect.poll(() => got.length).toBe(1);
   abort.abort();
-  expect(await answering).toMatchObject({ ok: false, tries: 1 });
+  expect(await answering).toMatchObject({ ok: false, tries: 1, why: 'doubtful' });
 });
 
 test('reads what a target can be', () => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { type AwsArn, type AwsClient, parseAwsArn } from './aws-request.ts';
 import type { Clock } from './clock.ts';
@@ -22,8 +23,14 @@ export interface FunctionCall {
 /** What came of a call after all its tries. */
 export type FunctionAnswer =
   | { ok: true; body: Buffer; tries: number }
-  /** `received`: false when certainly no try has reached the function. `words` may be shown to the user. */
-  | { ok: false; words: string; tries: number; received: boolean };
+  /**
+   * `answered`: it said no. `unreachable`: certainly nothing has arrived, and it may do later. `doubtful`: it may have
+   * arrived, and nobody knows what came of it. `impossible`: certainly nothing has arrived, and it never will.
+   * `words` may be shown to the user.
+   */
+  | { ok: false; why: FunctionFailure; words: string; tries: number };
+
+export type FunctionFailure = 'answered' | 'unreachable' | 'doubtful' | 'impossible';
 
 export interface RemoteFunctions {
   /** Calls, up to three times; never rejects for the function's reasons. */
@@ -78,19 +85,45 @@ function isCallable(text: string): boolean {
   return url.protocol === 'http:' && /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname);
 }
 
-type Try = { answer: Buffer } | { failure: string; again: boolean; received: boolean };
+/** What one call is about at most: Pinpoint's 50 endpoints. */
+export const functionBatch = 50;
+
+/** An id for a call that is the same whenever the same call is made again. */
+export function callId(kind: 'hook' | 'delivery', parts: readonly string[]): string {
+  return `${kind}_${createHash('sha256').update(JSON.stringify(parts)).digest('base64url').slice(0, 32)}`;
+}
+
+/** Batches of at most 50, in order; two with the same id are in different batches. */
+export function functionBatches<Item>(items: readonly Item[], idOf: (item: Item) => string): Item[][] {
+  const batches: { ids: Set<string>; items: Item[] }[] = [];
+  for (const item of items) {
+    const id = idOf(item);
+    const last = batches.at(-1);
+    if (last && last.items.length < functionBatch && !last.ids.has(id)) {
+      last.ids.add(id);
+      last.items.push(item);
+    } else batches.push({ ids: new Set([id]), items: [item] });
+  }
+  return batches.map((batch) => batch.items);
+}
+
+type Try = { answer: Buffer } | { failure: string; again: boolean; why: FunctionFailure };
 
 export function createRemoteFunctions(options: RemoteFunctionsOptions): RemoteFunctions {
   const { timeoutMs = functionTimeoutMs, pauseMs = firstPauseMs } = options;
   return {
     async call(target, call) {
-      let received = false;
+      let doubtful = false;
       for (let tries = 1; ; tries++) {
         const result = await tryOnce(options, target, call, timeoutMs);
         if ('answer' in result) return { ok: true, body: result.answer, tries };
-        received ||= result.received;
-        if (!result.again || tries >= functionTries || call.signal?.aborted)
-          return { ok: false, words: result.failure.slice(0, longestWords).toWellFormed(), tries, received };
+        const { why } = result;
+        // An answer to a later try says what came of the earlier ones: they have the same id.
+        doubtful = why === 'doubtful' || (doubtful && why !== 'answered');
+        if (!result.again || tries >= functionTries || call.signal?.aborted) {
+          const words = result.failure.slice(0, longestWords).toWellFormed();
+          return { ok: false, why: doubtful ? 'doubtful' : why, words, tries };
+        }
         await pause(pauseMs * 4 ** (tries - 1), call.signal);
       }
     },
@@ -109,17 +142,18 @@ async function tryOnce(
       return {
         failure: 'no AWS credentials: set POSTRIDER_AWS_ACCESS_KEY_ID to call functions in Lambda',
         again: false,
-        received: false,
+        why: 'impossible',
       };
     }
     return judgeLambda(await invoke(options.aws, target, options.region, call, timeoutMs));
   } catch (error) {
     if (!(error instanceof OutboundError)) throw error;
-    const { reason } = error;
-    const unreachable = ['refused_address', 'unresolved', 'bad_url'].includes(reason);
+    const { reason, message: failure } = error;
+    if (reason === 'refused_address' || reason === 'bad_url')
+      return { failure, again: false, why: 'impossible' };
+    if (reason === 'too_large') return { failure, again: false, why: 'answered' };
     const refused = (error.cause as { code?: string } | undefined)?.code === 'ECONNREFUSED';
-    const again = reason !== 'too_large' && reason !== 'refused_address' && reason !== 'bad_url';
-    return { failure: error.message, again, received: !unreachable && !refused };
+    return { failure, again: true, why: reason === 'unresolved' || refused ? 'unreachable' : 'doubtful' };
   }
 }
 
@@ -179,7 +213,7 @@ function invoke(
 function judge({ status, body }: FetchResponse): Try {
   if (status >= 200 && status < 300) return { answer: body };
   const again = status >= 500 || [408, 425, 429].includes(status);
-  return { failure: `answered ${status}${wordsOf(body)}`, again, received: true };
+  return { failure: `answered ${status}${wordsOf(body)}`, again, why: 'answered' };
 }
 
 /** A function that fails answers 200 with a header that says so. */
@@ -189,7 +223,7 @@ function judgeLambda(response: FetchResponse): Try {
   return {
     failure: `the function failed (${String(fault)})${wordsOf(response.body)}`,
     again: true,
-    received: true,
+    why: 'answered',
   };
 }
 

@@ -1,7 +1,8 @@
-import { listChannels } from '../accounts/index.ts';
+import { createWebhookSecrets, listChannels, type WebhookSecrets } from '../accounts/index.ts';
 import { createRenderer, type Renderer } from '../content/index.ts';
 import {
   type ChannelSender,
+  type CustomerFunctions,
   createAccountLimits,
   createRoutes,
   type DeliveryChannel,
@@ -12,7 +13,9 @@ import {
   smtpUrlAccount,
   storeInInbox,
 } from '../messaging/index.ts';
-import { providers } from '../providers/index.ts';
+import { configuredAwsClient } from '../platform/aws-request.ts';
+import { createRemoteFunctions, parseFunctionTarget } from '../platform/remote-function.ts';
+import { createFunctionProvider, providers } from '../providers/index.ts';
 import type { ProcessContext } from './process.ts';
 
 /** Everything of a process that has to do with sending. */
@@ -22,6 +25,7 @@ export interface Sending {
   providers: typeof providers;
   providerAccounts: ProviderAccounts;
   providerContext: ProviderContext;
+  webhookSecrets: WebhookSecrets;
 }
 
 const senderCacheMs = 1_000;
@@ -51,13 +55,16 @@ export function createSending(
     },
     storeInInbox: (messages) => storeInInbox(database, messages),
   };
+  const webhookSecrets = createWebhookSecrets({ database, secrets, clock });
+  const functions = createCustomerFunctions(context, webhookSecrets);
   const pipeline = new Pipeline({
     database,
     log,
     workerId,
     renderer,
     senderOf: createSenders(context),
-    providers,
+    functions,
+    providers: [...providers, createFunctionProvider(functions)],
     routeFor: routes.routeFor,
     limits: createAccountLimits(database),
     context: providerContext,
@@ -65,7 +72,31 @@ export function createSending(
     capsCount: config.capsCount,
   });
   const providerAccounts = new ProviderAccounts({ database, secrets, providers, routes });
-  return { renderer, pipeline, providers, providerAccounts, providerContext };
+  return { renderer, pipeline, providers, providerAccounts, providerContext, webhookSecrets };
+}
+
+/** How this process calls the functions of customers. */
+function createCustomerFunctions(
+  { config, clock }: ProcessContext,
+  webhookSecrets: WebhookSecrets,
+): CustomerFunctions {
+  const remote = createRemoteFunctions({
+    outbound: { allowPrivateHosts: config.allowPrivateHosts },
+    clock,
+    aws: configuredAwsClient(config, clock),
+    region: config.region,
+  });
+  return {
+    async call(applicationId, uri, call) {
+      const target = parseFunctionTarget(uri);
+      if (!target) {
+        const words = `${uri.slice(0, 100)} is neither an https URL nor a Lambda function`;
+        return { ok: false, why: 'impossible', words, tries: 0 };
+      }
+      const secrets = target.kind === 'url' ? await webhookSecrets.signing(applicationId) : [];
+      return remote.call(target, { ...call, secrets });
+    },
+  };
 }
 
 /** Who an application's messages come from by default, at most a second old. */
