@@ -5,6 +5,7 @@ import { audienceImport } from './import.ts';
 import { lanes } from './lanes.ts';
 import { logAppend } from './log-append.ts';
 import { logRead } from './log-read.ts';
+import { putEvents } from './put-events.ts';
 import { segmentCount } from './segment-count.ts';
 import { start } from './start.ts';
 
@@ -17,5 +18,6 @@ export const benches: readonly Bench[] = [
   lanes,
   logAppend,
   logRead,
+  putEvents,
   start,
 ];
