@@ -11,7 +11,8 @@ create table analytics_rollups (
   -- Of a building one: the log up to position is in it, and of the batch after it the facts below seq.
   position bigint not null default 0,
   seq int not null default 0,
-  created_at timestamptz not null default now(),
+  -- What arrived before is not in it: there was nothing, or the log had dropped it when this one was built.
+  since timestamptz not null,
   retired_at timestamptz
 );
 create unique index analytics_rollups_live on analytics_rollups (application_id) where state = 'live';

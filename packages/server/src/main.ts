@@ -45,6 +45,15 @@ keys
   .action(async (id: string) => (await import('./commands/keys.ts')).revokeKey(process.env, id));
 
 program
+  .command('rebuild-analytics')
+  .description('compute the figures of analytics again from the log, while events go on')
+  .argument('[application]', 'id of one application; all of them when absent')
+  .option('--forget-dropped-days', 'also where the log no longer holds the first days of the figures')
+  .action(async (application: string | undefined, options: { forgetDroppedDays?: boolean }) =>
+    (await import('./commands/analytics.ts')).rebuildAnalytics(process.env, application, options),
+  );
+
+program
   .command('demo')
   .description('the demo that the first start made')
   .command('remove')

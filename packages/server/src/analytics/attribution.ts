@@ -7,7 +7,7 @@ import {
   selectAttributedSessions,
   selectTouches,
 } from './attribution.sql.ts';
-import { calendarOf } from './calendar.ts';
+import { calendarOf, defaultTimeZone } from './calendar.ts';
 import { type DayRange, readRange } from './days.ts';
 import { liveRollup } from './usage.ts';
 
@@ -60,7 +60,7 @@ export async function attribution(
   const after = request.after ?? 'sent';
   if (after !== 'sent' && after !== 'opened') throw badMember('after', 'sent or opened');
   const rollup = await liveRollup(db, applicationId);
-  const calendar = calendarOf(rollup?.timeZone ?? 'UTC');
+  const calendar = calendarOf(rollup?.timeZone ?? defaultTimeZone);
   const query: AttributionQuery = {
     applicationId,
     campaignId: request.campaignId,

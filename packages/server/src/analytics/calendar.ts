@@ -7,6 +7,9 @@ const dayMs = 86_400_000;
 const maxCachedHours = 50_000;
 const maxCachedZones = 200;
 
+/** Of an application that never set one. */
+export const defaultTimeZone = 'UTC';
+
 /** The days and hours that clocks of a time zone show. Days are counted from 1970-01-01. */
 export interface Calendar {
   readonly timeZone: string;

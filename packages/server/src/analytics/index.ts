@@ -26,6 +26,13 @@ export { type KpiScope, kpiNames } from './kpi-names.ts';
 export { eraseKpiResults, kpiResults, restartKpiResults } from './kpi-results.ts';
 export { findKpi, type Kpi, type KpiRow, queryEngagement, queryKpi, readKpiRange } from './kpis.ts';
 export {
+  eraseAnalytics,
+  requestRebuild,
+  requireFigures,
+  runRebuilds,
+  sweepRetiredRollups,
+} from './rebuild.ts';
+export {
   type Cohort,
   type Retention,
   type RetentionDay,
@@ -34,6 +41,7 @@ export {
   weeklyCohorts,
 } from './retention.ts';
 export { type Revenue, type RevenueDay, type RevenueReport, revenue } from './revenue.ts';
+export { analyticsRollups } from './rollups.ts';
 export { type AnalyticsTimeZone, getTimeZone, setTimeZone } from './time-zone.ts';
 export {
   activeInRange,

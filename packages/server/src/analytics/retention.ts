@@ -1,5 +1,5 @@
 import type { Queryable } from '../platform/database.ts';
-import { calendarOf, dayName, mondayOf, weekOf } from './calendar.ts';
+import { calendarOf, dayName, defaultTimeZone, mondayOf, weekOf } from './calendar.ts';
 import { type DayRange, eachDay, readRange, share } from './days.ts';
 import { type CohortCell, selectCohorts } from './usage.sql.ts';
 import { liveRollup } from './usage.ts';
@@ -61,7 +61,7 @@ export async function retention(
   for (const { kind, figure, first, after, actors: count } of cells) {
     actors.set(`${kind}${figure} ${first} ${after}`, count);
   }
-  const today = calendarOf(rollup?.timeZone ?? 'UTC').dayOf(now);
+  const today = calendarOf(rollup?.timeZone ?? defaultTimeZone).dayOf(now);
   const cohort = (kind: 'e' | 'u', day: number): Cohort => {
     const on = (after: number) => actors.get(`${kind}d ${day} ${after}`) ?? 0;
     const size = on(0);
@@ -141,7 +141,7 @@ export async function weeklyCohorts(
     : [];
   const actors = new Map<string, number>();
   for (const { kind, first, after, actors: count } of cells) actors.set(`${kind} ${first} ${after}`, count);
-  const thisWeek = weekOf(calendarOf(rollup?.timeZone ?? 'UTC').dayOf(now));
+  const thisWeek = weekOf(calendarOf(rollup?.timeZone ?? defaultTimeZone).dayOf(now));
   const of = (kind: 'e' | 'u', week: number): WeeklyActive => ({
     size: actors.get(`${kind} ${week} 0`) ?? 0,
     active: Array.from(

@@ -18,11 +18,15 @@ export function lockLiveRollups(applicationIds: readonly string[]): Sql {
     where application_id = any (${applicationIds}) and state = 'live' order by id for update`;
 }
 
-/** An application that is deleted meanwhile waits for us, and its rollup is erased with the rest. */
-export function insertLiveRollups(applicationIds: readonly string[], timeZone: string): Sql {
-  return sql`with present as (select id from applications where id = any (${applicationIds}) for key share)
-    insert into analytics_rollups (application_id, time_zone, state)
-    select id, ${timeZone}, 'live' from present order by id
+/** @param since for each application when the first of what comes into its rollup arrived, in milliseconds */
+export function insertLiveRollups(
+  applicationIds: readonly string[],
+  since: readonly number[],
+  timeZone: string,
+): Sql {
+  return sql`insert into analytics_rollups (application_id, time_zone, state, since)
+    select id, ${timeZone}, 'live', to_timestamp(since / 1000)
+    from unnest(${applicationIds}::text[], ${since}::float8[]) as first (id, since) order by id
     on conflict do nothing`;
 }
 
@@ -31,16 +35,32 @@ export function lockApplications(applicationIds: readonly string[]): Sql {
   return sql`select id from applications where id = any (${applicationIds}) order by id for key share`;
 }
 
-export function insertBuildingRollup(applicationId: string, timeZone: string): Sql {
-  return sql`insert into analytics_rollups (application_id, time_zone, state)
-    values (${applicationId}, ${timeZone}, 'building')`;
+/**
+ * Begins to rebuild live rollups, those that are not being rebuilt already: of one application, or of all.
+ * @param oldestDay of what the log holds; undefined when it is empty
+ * @param timeZone another one than that of the live rollup
+ */
+export function insertBuildingRollups(of: {
+  applicationId?: string | undefined;
+  timeZone?: string | undefined;
+  oldestDay: string | undefined;
+}): Sql {
+  return sql`insert into analytics_rollups (application_id, time_zone, state, since)
+    select application_id, coalesce(${of.timeZone ?? null}, time_zone), 'building',
+      greatest(since, coalesce(${of.oldestDay ?? null}::date, current_date)::timestamptz)
+    from analytics_rollups
+    where state = 'live' and application_id = coalesce(${of.applicationId ?? null}, application_id)
+    order by id
+    on conflict do nothing`;
 }
 
-/** For every application with figures, in its own time zone; those that are being rebuilt already stay as they are. */
-export function insertBuildingRollups(): Sql {
-  return sql`insert into analytics_rollups (application_id, time_zone, state)
-    select application_id, time_zone, 'building' from analytics_rollups where state = 'live' order by id
-    on conflict do nothing`;
+/** An application whose figures hold more than the log does. */
+export function selectOlderThanLog(oldestDay: string | undefined, applicationId: string | undefined): Sql {
+  return sql`select application_id as "applicationId" from analytics_rollups r
+    where state = 'live' and application_id = coalesce(${applicationId ?? null}, application_id)
+      and since < coalesce(${oldestDay ?? null}::date, 'infinity'::date)
+      and exists (select from analytics_counts c where c.rollup_id = r.id)
+    order by since limit 1`;
 }
 
 export interface BuildingRow extends RollupRow {
@@ -63,6 +83,20 @@ export function lockHindmostRollups(): Sql {
     order by id for update skip locked`;
 }
 
+/** Waits for whoever works on them. */
+export function lockBuildingRollups(ids: readonly number[]): Sql {
+  return sql`select ${buildingColumns} from analytics_rollups
+    where id = any (${ids}::int[]) and state = 'building' order by id for update`;
+}
+
+/** The hindmost ones, without a lock. */
+export function selectHindmostRollups(): Sql {
+  return sql`select ${buildingColumns} from analytics_rollups
+    where state = 'building' and (position, seq) = (
+      select position, seq from analytics_rollups where state = 'building' order by position, seq limit 1)
+    order by id`;
+}
+
 /** Where the rebuild before which the hindmost ones must stop stands. */
 export function selectNextBuildingPlace(position: number, seq: number): Sql {
   return sql`select position, seq from analytics_rollups
@@ -78,7 +112,8 @@ export function retireRollups(applicationIds: readonly string[], states: readonl
     where application_id = any (${applicationIds}) and state = any (${states})`;
 }
 
-export function enliven(ids: readonly number[]): Sql {
+/** Their figures answer from now on. */
+export function publishRollups(ids: readonly number[]): Sql {
   return sql`update analytics_rollups set state = 'live' where id = any (${ids}::int[])`;
 }
 

@@ -1,8 +1,9 @@
 import type { StoredFact } from '../events/index.ts';
 import type { Transaction } from '../platform/database.ts';
+import { uuidTime } from '../platform/ids.ts';
 import { applyFacts } from './apply.ts';
+import { defaultTimeZone } from './calendar.ts';
 import { insertLiveRollups, lockApplications, lockLiveRollups, type RollupRow } from './rollup.sql.ts';
-import { defaultTimeZone } from './time-zone.ts';
 
 /** Within a slice every table is reached through its key, however young (and so without statistics) it is. */
 export const useIndexes = 'set local enable_seqscan = off';
@@ -16,7 +17,7 @@ export const analyticsRollups = {
   name: 'analytics-rollups',
   types: ['event.'],
   async handle(tx: Transaction, facts: StoredFact[]): Promise<void> {
-    const rollups = await lockRollups(tx, [...new Set(facts.map((fact) => fact.applicationId))]);
+    const rollups = await lockRollups(tx, facts);
     if (rollups.length === 0) return;
     await tx.query(useIndexes);
     await applyFacts(tx, rollups, facts);
@@ -24,15 +25,21 @@ export const analyticsRollups = {
 };
 
 /**
- * The live rollups of these applications, locked. An application that is deleted has none: what is on its way when it
- * is deleted is not counted, and whoever deletes it waits until we are done.
+ * The live rollups of the facts' applications, locked. An application that is deleted has none: what is on its way when
+ * it is deleted is not counted, and whoever deletes it waits until we are done.
  */
-async function lockRollups(tx: Transaction, applicationIds: string[]): Promise<RollupRow[]> {
-  const { rows } = await tx.query<{ id: string }>(lockApplications(applicationIds));
+async function lockRollups(tx: Transaction, facts: readonly StoredFact[]): Promise<RollupRow[]> {
+  const firstArrivals = new Map<string, number>();
+  for (const { applicationId, batchId } of facts) {
+    const earliest = firstArrivals.get(applicationId) ?? Number.POSITIVE_INFINITY;
+    firstArrivals.set(applicationId, Math.min(earliest, uuidTime(batchId)));
+  }
+  const { rows } = await tx.query<{ id: string }>(lockApplications([...firstArrivals.keys()]));
   const present = rows.map((row) => row.id);
   if (present.length === 0) return [];
   const locked = await tx.query<RollupRow>(lockLiveRollups(present));
   if (locked.rows.length === present.length) return locked.rows;
-  await tx.query(insertLiveRollups(present, defaultTimeZone));
+  const since = present.map((id) => firstArrivals.get(id)!);
+  await tx.query(insertLiveRollups(present, since, defaultTimeZone));
   return (await tx.query<RollupRow>(lockLiveRollups(present))).rows;
 }

@@ -1,8 +1,10 @@
+import type { Clock } from '../platform/clock.ts';
+import { systemClock } from '../platform/clock.ts';
 import type { Database, Queryable } from '../platform/database.ts';
 import { notFound } from '../platform/errors.ts';
-import { checkTimeZone } from './calendar.ts';
+import { checkTimeZone, defaultTimeZone } from './calendar.ts';
+import { requestRebuild } from './rebuild.ts';
 import {
-  insertBuildingRollup,
   insertLiveRollups,
   lockApplications,
   lockLiveRollups,
@@ -11,8 +13,6 @@ import {
   selectBuildingRollup,
 } from './rollup.sql.ts';
 import { liveRollup } from './usage.ts';
-
-export const defaultTimeZone = 'UTC';
 
 export interface AnalyticsTimeZone {
   /** In whose days the figures are. */
@@ -34,22 +34,25 @@ export async function getTimeZone(db: Queryable, applicationId: string): Promise
 /**
  * Sets the time zone of an application's figures. Where there are figures, they are rebuilt from the log beside the old
  * ones, which answer until then: enqueue the job `rebuild-analytics` after it.
- * @throws CallerError bad_request, not_found
+ * @param forgetDroppedDays also when the log no longer holds all that is in the figures
+ * @throws CallerError bad_request, not_found, conflict
  */
 export async function setTimeZone(
   database: Database,
   applicationId: string,
   name: string,
+  { forgetDroppedDays = false, clock = systemClock }: { forgetDroppedDays?: boolean; clock?: Clock } = {},
 ): Promise<AnalyticsTimeZone> {
   const timeZone = checkTimeZone(name, 'timeZone');
   await database.transaction(async (tx) => {
     const { rowCount } = await tx.query(lockApplications([applicationId]));
     if (rowCount === 0) throw notFound('Application', applicationId);
     // Before the first event there is nothing to rebuild.
-    await tx.query(insertLiveRollups([applicationId], timeZone));
+    await tx.query(insertLiveRollups([applicationId], [clock.now()], timeZone));
     const { rows } = await tx.query<RollupRow>(lockLiveRollups([applicationId]));
     await tx.query(retireRollups([applicationId], ['building']));
-    if (rows[0]!.timeZone !== timeZone) await tx.query(insertBuildingRollup(applicationId, timeZone));
+    if (rows[0]!.timeZone === timeZone) return;
+    await requestRebuild(tx, { applicationId, timeZone, forgetDroppedDays });
   });
   return getTimeZone(database, applicationId);
 }

@@ -13,5 +13,12 @@ export { type LogLag, logLag } from './lag.ts';
 export { createNumberer, type Numberer } from './numberer.ts';
 export { dropOldPartitions, ensurePartitions } from './partitions.ts';
 export { createPoller, type Poller, type PollMs } from './poller.ts';
-export type { Batch } from './slice.ts';
+export {
+  forgetParkedFacts,
+  holdSubscriber,
+  oldestDay,
+  replayFacts,
+  subscriberCursor,
+} from './replay.ts';
+export type { Batch, Cursor } from './slice.ts';
 export { createSubscriber, type FactHandler, type Subscriber } from './subscriber.ts';

@@ -64,7 +64,7 @@ export function selectPartOfBatch(
 }
 
 /** Exact types, and prefixes that end in a dot; none means all. */
-function ofTypes(types: readonly string[]): Sql {
+export function ofTypes(types: readonly string[]): Sql {
   if (types.length === 0) return empty;
   const prefixes = types.filter((type) => type.endsWith('.'));
   const exact = types.filter((type) => !type.endsWith('.'));

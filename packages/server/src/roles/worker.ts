@@ -1,5 +1,5 @@
 import { setPriority } from 'node:os';
-import { kpiResults } from '../analytics/index.ts';
+import { analyticsRollups, kpiResults } from '../analytics/index.ts';
 import { campaignCounters, campaignTriggers, createCampaignScheduler } from '../engagement/index.ts';
 import { createNumberer, createSubscriber, ensurePartitions } from '../events/index.ts';
 import { jobList } from '../jobs.ts';
@@ -38,7 +38,7 @@ export function createWorkerRole(context: ProcessContext): Role {
       lifetimeMs: config.campaignLifetimeMs,
       onDispatched: () => pipeline.wake(),
     });
-    const subscribers = [campaignCounters, kpiResults, triggers].map((subscriber) =>
+    const subscribers = [campaignCounters, kpiResults, analyticsRollups, triggers].map((subscriber) =>
       createSubscriber({ database, log, ...subscriber }),
     );
     const numberer = createNumberer({

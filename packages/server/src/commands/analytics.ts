@@ -1,0 +1,22 @@
+import { applicationExists } from '../accounts/index.ts';
+import { requestRebuild, requireFigures, runRebuilds, sweepRetiredRollups } from '../analytics/index.ts';
+import { notFound } from '../platform/errors.ts';
+import { withMigrated } from './context.ts';
+
+/** `postrider rebuild-analytics [application]`: computes figures again from the log; the old ones answer until it is done. */
+export async function rebuildAnalytics(
+  env: NodeJS.ProcessEnv,
+  applicationId: string | undefined,
+  { forgetDroppedDays = false }: { forgetDroppedDays?: boolean },
+): Promise<void> {
+  await withMigrated(env, async ({ database, log }) => {
+    if (applicationId !== undefined) {
+      if (!(await applicationExists(database, applicationId))) throw notFound('Application', applicationId);
+      await requireFigures(database, applicationId);
+    }
+    await requestRebuild(database, { ...(applicationId ? { applicationId } : {}), forgetDroppedDays });
+    await runRebuilds({ database, log });
+    await sweepRetiredRollups(database);
+    console.log('The figures are rebuilt.');
+  });
+}
