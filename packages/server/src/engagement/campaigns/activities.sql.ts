@@ -48,9 +48,11 @@ export async function insertActivities(
     dispatchId: string;
     scheduledStart: Date;
     treatmentIds: string[];
+    /** One for each treatment; made when absent. */
+    activityIds?: string[];
   },
 ): Promise<void> {
-  const ids = run.treatmentIds.map(() => uuidv7().replaceAll('-', ''));
+  const ids = run.activityIds ?? run.treatmentIds.map(() => uuidv7().replaceAll('-', ''));
   await tx.query(sql`
     insert into campaign_activities
       (application_id, campaign_id, id, treatment_id, dispatch_id, state, scheduled_start, started_at)

@@ -10,12 +10,13 @@ export type CampaignDefinition = Omit<WriteCampaignRequest, 'tags' | 'SegmentVer
 export interface InheritedSettings {
   Limits?: CampaignDefinition['Limits'];
   QuietTime?: { Start?: string | undefined; End?: string | undefined } | undefined;
+  CampaignHook?: CampaignDefinition['Hook'];
 }
 
 /**
  * A campaign at one of its versions. The states that this server uses:
  * - `SCHEDULED`: a run is due at `nextRunAt`.
- * - `EXECUTING`: a run is in progress (`dispatchId`).
+ * - `EXECUTING`: a run is in progress (`dispatchId`); of an in-app campaign: clients may show it.
  * - `PAUSED`: a run that is due, or the one in progress, is held.
  * - `COMPLETED`: every run that was asked for is over.
  * - `DELETED`: the segment is gone. `INVALID`: the run could not be started; `stateReason` says why.

@@ -1,6 +1,6 @@
-import type { MessageConfiguration, Template, TemplateConfiguration } from '@aws-sdk/client-pinpoint';
+import type { MessageConfiguration, Template } from '@aws-sdk/client-pinpoint';
 import type { LoadedTemplate } from '../../content/index.ts';
-import type { ContentByChannel, ContentSource, DispatchPlan } from '../../messaging/index.ts';
+import type { ContentByChannel, ContentSource, DispatchPlan, Treatment } from '../../messaging/index.ts';
 import type { CampaignDefinition, InheritedSettings } from './campaign.ts';
 import { pushMessages } from './validate.ts';
 
@@ -26,15 +26,16 @@ export async function planCampaign(
   const additional = definition.AdditionalTreatments ?? [];
   const holdoutPercent = definition.HoldoutPercent ?? 0;
   const rest = additional.reduce((left, { SizePercent }) => left - SizePercent!, 100 - holdoutPercent);
-  const treatments = [
-    { id: '0', sizePercent: rest, content: await contentOf(definition, '$', loadTemplate) },
+  const treatments: Treatment[] = [
+    { id: '0', sizePercent: rest, ...(await wordsOf(definition, '$', loadTemplate)) },
   ];
   for (const [index, treatment] of additional.entries()) {
-    const content = await contentOf(treatment, `$.AdditionalTreatments[${index}]`, loadTemplate);
-    treatments.push({ id: String(index + 1), sizePercent: treatment.SizePercent!, content });
+    const words = await wordsOf(treatment, `$.AdditionalTreatments[${index}]`, loadTemplate);
+    treatments.push({ id: String(index + 1), sizePercent: treatment.SizePercent!, ...words });
   }
   const limits = effectiveLimits(definition, inherited);
   const quiet = effectiveQuietTime(definition, inherited);
+  const hook = effectiveHook(definition, inherited);
   return {
     treatments,
     holdoutPercent,
@@ -43,6 +44,7 @@ export async function planCampaign(
       ...(limits.Total ? { total: limits.Total } : {}),
     },
     ...(quiet ? { quietTime: quiet } : {}),
+    ...(hook ? { hook } : {}),
   };
 }
 
@@ -56,7 +58,7 @@ export function effectiveLimits(
 }
 
 /** A campaign's own quiet time replaces the inherited one; an empty one (`{}`) means none. */
-function effectiveQuietTime(
+export function effectiveQuietTime(
   definition: CampaignDefinition,
   inherited: InheritedSettings,
 ): { start: string; end: string } | undefined {
@@ -64,11 +66,36 @@ function effectiveQuietTime(
   return quiet?.Start && quiet.End ? { start: quiet.Start, end: quiet.End } : undefined;
 }
 
-async function contentOf(
-  part: { MessageConfiguration?: MessageConfiguration; TemplateConfiguration?: TemplateConfiguration },
+/** A campaign's own hook replaces the inherited one; an empty one (`{}`) means none. */
+function effectiveHook(definition: CampaignDefinition, inherited: InheritedSettings): string | undefined {
+  const hook = definition.Hook ?? inherited.CampaignHook;
+  return hook?.WebUrl || hook?.LambdaFunctionName || undefined;
+}
+
+type Part = Pick<
+  CampaignDefinition,
+  'MessageConfiguration' | 'TemplateConfiguration' | 'CustomDeliveryConfiguration'
+>;
+
+/** What a treatment says, and through whom. */
+async function wordsOf(
+  part: Part,
   path: string,
   loadTemplate: TemplateLoader,
-): Promise<ContentByChannel> {
+): Promise<Pick<Treatment, 'content' | 'delivery' | 'messageConfiguration'>> {
+  const content = await contentOf(part, path, loadTemplate);
+  const custom = part.CustomDeliveryConfiguration;
+  if (custom) content.CUSTOM ??= { inline: { body: '' } };
+  return {
+    content,
+    ...(custom && {
+      delivery: { uri: custom.DeliveryUri!, endpointTypes: custom.EndpointTypes ?? ['CUSTOM'] },
+    }),
+    ...(part.MessageConfiguration && { messageConfiguration: part.MessageConfiguration }),
+  };
+}
+
+async function contentOf(part: Part, path: string, loadTemplate: TemplateLoader): Promise<ContentByChannel> {
   const message = part.MessageConfiguration;
   const content: ContentByChannel = {};
   const { EmailTemplate, SMSTemplate } = part.TemplateConfiguration ?? {};

@@ -1,28 +1,26 @@
+import type { Template } from '@aws-sdk/client-pinpoint';
 import type { Sql } from 'sql-template-tag';
 import { getSettings } from '../../accounts/index.ts';
 import { compileSegment, getSegment, getSegmentVersion } from '../../audience/index.ts';
-import { loadTemplate, templateExists } from '../../content/index.ts';
+import {
+  getTemplate,
+  type InAppContent,
+  loadTemplate,
+  readVersion,
+  templateExists,
+} from '../../content/index.ts';
 import type { Queryable } from '../../platform/database.ts';
 import { badMember, CallerError } from '../../platform/errors.ts';
-import type { InheritedSettings } from './campaign.ts';
+import type { CampaignDefinition, InheritedSettings } from './campaign.ts';
 import type { TemplateLoader } from './plan.ts';
 
-/**
- * The settings that a campaign takes over when it is created.
- * @throws CallerError not_found when there is no such application; not_implemented when its settings name a hook, which
- *   may filter recipients, so that no campaign must run without it.
- */
+/** The settings that a campaign takes over when it is created. @throws CallerError not_found when there is no such application */
 export async function inheritSettings(db: Queryable, applicationId: string): Promise<InheritedSettings> {
   const { settings } = await getSettings(db, applicationId);
-  if (settings.CampaignHook?.LambdaFunctionName || settings.CampaignHook?.WebUrl) {
-    throw new CallerError(
-      'not_implemented',
-      "The application's settings name a CampaignHook, and campaign hooks are not supported yet; remove it to create campaigns",
-    );
-  }
   return {
     ...(settings.Limits ? { Limits: settings.Limits } : {}),
     ...(settings.QuietTime ? { QuietTime: settings.QuietTime } : {}),
+    ...(settings.CampaignHook ? { CampaignHook: settings.CampaignHook } : {}),
   };
 }
 
@@ -73,6 +71,33 @@ export function templateLoader(db: Queryable): TemplateLoader {
       ? badMember(`${path}.Version`, `the ${type} template ${name} has no version ${version}`)
       : badMember(`${path}.Name`, `there is no ${type} template ${name}`);
   };
+}
+
+/** The in-app message of each treatment: words of its own, or those of the template as they are now. */
+export async function loadInAppMessages(
+  db: Queryable,
+  definition: CampaignDefinition,
+): Promise<InAppContent[]> {
+  const parts = [definition, ...(definition.AdditionalTreatments ?? [])];
+  const messages: InAppContent[] = [];
+  for (const [index, { MessageConfiguration, TemplateConfiguration }] of parts.entries()) {
+    const path = index === 0 ? '$' : `$.AdditionalTreatments[${index - 1}]`;
+    const template = TemplateConfiguration?.InAppTemplate;
+    if (template?.Name)
+      messages.push(await loadInAppTemplate(db, template, `${path}.TemplateConfiguration.InAppTemplate`));
+    else messages.push(MessageConfiguration?.InAppMessage ?? {});
+  }
+  return messages;
+}
+
+async function loadInAppTemplate(db: Queryable, template: Template, path: string): Promise<InAppContent> {
+  const { Name: name = '', Version: version } = template;
+  const wanted = version === 'latest' ? version : readVersion(`${path}.Version`, version);
+  const loaded = await found(getTemplate(db, 'INAPP', name, wanted));
+  if (loaded) return loaded.content as InAppContent;
+  throw (await templateExists(db, 'INAPP', name))
+    ? badMember(`${path}.Version`, `the INAPP template ${name} has no version ${version}`)
+    : badMember(`${path}.Name`, `there is no INAPP template ${name}`);
 }
 
 /** Undefined instead of not_found. */

@@ -1,5 +1,5 @@
 import type { MessageConfiguration } from '@aws-sdk/client-pinpoint';
-import type { Renderer } from '../../content/index.ts';
+import { checkInAppContent, type Renderer } from '../../content/index.ts';
 import { badMember } from '../../platform/errors.ts';
 import type { CampaignDefinition } from './campaign.ts';
 import { pushMessages } from './validate.ts';
@@ -13,10 +13,15 @@ export async function checkCampaignWords(
   renderer: Pick<Renderer, 'check'>,
   request: Pick<CampaignDefinition, 'MessageConfiguration' | 'AdditionalTreatments'>,
 ): Promise<void> {
-  await checkMessageWords(renderer, request.MessageConfiguration, '$.MessageConfiguration');
+  const check = async (message: MessageConfiguration | undefined, path: string) => {
+    await checkMessageWords(renderer, message, path);
+    if (message?.InAppMessage)
+      await checkInAppContent(renderer, message.InAppMessage, `${path}.InAppMessage`);
+  };
+  await check(request.MessageConfiguration, '$.MessageConfiguration');
   for (const [index, treatment] of (request.AdditionalTreatments ?? []).entries()) {
     const path = `$.AdditionalTreatments[${index}].MessageConfiguration`;
-    await checkMessageWords(renderer, treatment.MessageConfiguration, path);
+    await check(treatment.MessageConfiguration, path);
   }
 }
 
