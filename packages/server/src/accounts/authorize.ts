@@ -41,7 +41,13 @@ function covers(pattern: string, action: string): boolean {
 }
 
 function forbidden(principal: Principal, reason: string): CallerError {
-  const kind = { access_key: 'Access key', token: 'Token', operator: 'Operator' }[principal.kind];
+  const kinds = {
+    access_key: 'Access key',
+    token: 'Token',
+    publishable_key: 'Publishable key',
+    operator: 'Operator',
+  };
+  const kind = kinds[principal.kind];
   return new CallerError('forbidden', `${kind} ${principal.id} may not do this: ${reason}`);
 }
 

@@ -8,9 +8,12 @@ export interface Scopes {
 
 export const fullScopes: Scopes = { applications: '*', actions: ['*'], buckets: '*' };
 
-/** Who calls: an access key (signed requests), a bearer token, or an operator (console and command line). */
+/**
+ * Who calls: an access key (signed requests), a bearer token, a publishable key (web pages and apps), or an operator
+ * (console and command line).
+ */
 export interface Principal {
-  kind: 'access_key' | 'token' | 'operator';
+  kind: 'access_key' | 'token' | 'publishable_key' | 'operator';
   id: string;
   name: string;
   scopes: Scopes;

@@ -1,5 +1,12 @@
 import { authorize } from '../accounts/index.ts';
-import { createApi, createWireEngine, operations, type Services } from '../edge/index.ts';
+import {
+  createApi,
+  createPublishableDoor,
+  createSegmentDoor,
+  createWireEngine,
+  operations,
+  type Services,
+} from '../edge/index.ts';
 import { ensurePartitions } from '../events/index.ts';
 import { enqueue } from '../platform/jobs.ts';
 import { registerWorker } from '../platform/workers.ts';
@@ -19,7 +26,7 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
   await ensurePartitions(database);
   const registration = await registerWorker({ database, log, clock, role: 'api', id: context.workerId });
   const sending = createSending(context, registration.id, { renderThreads: 1 });
-  const { accessKeys, tokens } = createCredentials(context);
+  const { accessKeys, tokens, publishableKeys, identitySecrets } = createCredentials(context);
   const ingesting = createIngesting(context);
   const services: Services = {
     ...sending,
@@ -29,6 +36,8 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
     endpointsPerUser: config.endpointsPerUser,
     enqueue: (job, payload) => enqueue(database, job, payload),
   };
+  const { trustedProxies } = config;
+  const publishable = createPublishableDoor({ publishableKeys, database, clock, trustedProxies });
   const engine = createWireEngine({
     handlers: operations,
     findAccessKey: (id) => accessKeys.find(id),
@@ -39,10 +48,22 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
     clock,
     log,
     services,
+    publishable,
     observe: requestFigures(context),
   });
   showPipeline(context, sending.pipeline);
-  const api = await createApi({ ...sending, database, log, config, accessKeys, tokens, objects });
+  const api = await createApi({
+    ...sending,
+    database,
+    log,
+    config,
+    accessKeys,
+    tokens,
+    publishableKeys,
+    identitySecrets,
+    objects,
+  });
+  const segment = createSegmentDoor({ ...ingesting, publishable, tokens, database, clock, log });
   const pinpoint: RequestHandler = (request, response) => {
     if (!request.url?.startsWith('/v1/')) return false;
     void engine.handle(request, response);
@@ -53,7 +74,7 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
     return true;
   };
   // Asked in this order; the first one that knows the path answers.
-  const handlers = [createStatusHandler(context, peers), pinpoint, ownApi];
+  const handlers = [createStatusHandler(context, peers), segment.handle, pinpoint, ownApi];
   const server = startHttpServer({ port: config.port, host: config.host, handlers, log });
   return {
     ready: server.listening.then((port) => ({ port })),

@@ -53,6 +53,21 @@ export async function lockEndpoints(
   return new Map(rows.map((row) => [row.id, ownMaps(row)]));
 }
 
+/** When each of these endpoints was created, of those that exist. */
+export async function selectCreationTimes(
+  db: Queryable,
+  applicationId: string,
+  ids: readonly string[],
+): Promise<Map<string, number>> {
+  const { rows } = await db.query<{ id: string; createdAt: number }>({
+    name: 'endpoints-creation-times',
+    text: `select e.id, floor(extract(epoch from e.created_at) * 1000)::int8 as "createdAt"
+      from endpoints e where e.application_id = $1 and e.id = any($2)`,
+    values: [applicationId, ids],
+  });
+  return new Map(rows.map(({ id, createdAt }) => [id, createdAt]));
+}
+
 export interface UserRow {
   id: string;
   attributes: NameMap<string[]>;

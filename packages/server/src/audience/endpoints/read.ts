@@ -1,6 +1,6 @@
 import type { Queryable } from '../../platform/database.ts';
 import { badMember } from '../../platform/errors.ts';
-import { selectRecipients, selectRecipientsWhere } from './endpoint.sql.ts';
+import { selectCreationTimes, selectRecipients, selectRecipientsWhere } from './endpoint.sql.ts';
 import type { Recipient } from './row.ts';
 
 /** A registered endpoint, or undefined. What was committed before the call is seen. */
@@ -11,6 +11,15 @@ export async function getEndpoint(
 ): Promise<Recipient | undefined> {
   const [recipient] = await selectRecipients(db, applicationId, [id]);
   return recipient?.segmentId === null ? recipient : undefined;
+}
+
+/** When those of these registered endpoints that exist were created, in milliseconds since the epoch. */
+export async function endpointCreationTimes(
+  db: Queryable,
+  applicationId: string,
+  ids: readonly string[],
+): Promise<Map<string, number>> {
+  return ids.length === 0 ? new Map() : selectCreationTimes(db, applicationId, ids);
 }
 
 /** More endpoints than the rule for users ever allows; a bound for the answer all the same. */

@@ -1,4 +1,10 @@
-import type { AccessKeys, Principal, Tokens } from '../../accounts/index.ts';
+import type {
+  AccessKeys,
+  IdentitySecrets,
+  Principal,
+  PublishableKeys,
+  Tokens,
+} from '../../accounts/index.ts';
 import type { Pipeline, Provider, ProviderAccounts, ProviderContext } from '../../messaging/index.ts';
 import type { Config } from '../../platform/config.ts';
 import type { Database } from '../../platform/database.ts';
@@ -12,6 +18,8 @@ export interface ApiContext {
   config: Config;
   accessKeys: AccessKeys;
   tokens: Tokens;
+  publishableKeys: PublishableKeys;
+  identitySecrets: IdentitySecrets;
   objects: ObjectStore;
   pipeline: Pipeline;
   providers: readonly Provider[];

@@ -2,6 +2,7 @@ import type { EventItemResponse, ItemResponse } from '@aws-sdk/client-pinpoint';
 import type { IngestAnswer } from '../../audience/index.ts';
 import { badMember } from '../../platform/errors.ts';
 import type { OperationHandlers } from '../aws/index.ts';
+import { guardItems } from '../publishable/call.ts';
 import { readEventsRequest } from './events-request.ts';
 
 /** Events of apps: reference section 8. */
@@ -13,7 +14,9 @@ export const events = {
     if (request.eventCount > requestEvents) {
       throw badMember('$.BatchItem', `expected at most ${requestEvents} events, got ${request.eventCount}`);
     }
+    const grant = ctx.publishable && (await guardItems(ctx.publishable, request.items));
     const results = await ingest.put(ApplicationId, request.items);
+    if (grant && results[0]!.endpoint.status !== 403) await ctx.publishable!.answer(grant);
     const Results: Record<string, ItemResponse> = Object.create(null);
     for (const [place, { endpoint, events }] of results.entries()) {
       const { endpointId } = request.items[place]!;
