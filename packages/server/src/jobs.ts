@@ -1,4 +1,5 @@
-import { eraseDeletedApplications } from './accounts/index.ts';
+import { eraseDeletedApplications, expireEndpointCreations } from './accounts/index.ts';
+import { runRebuilds, sweepRetiredRollups } from './analytics/index.ts';
 import { runWaitingExports, runWaitingImports, sweepDeletedSegments } from './audience/index.ts';
 import { expireIdempotencyKeys } from './edge/index.ts';
 import { dropOldPartitions, ensurePartitions } from './events/index.ts';
@@ -45,6 +46,16 @@ export function jobList(context: ProcessContext): JobDefinition[] {
       },
     },
     {
+      name: 'rebuild-analytics',
+      description: 'Computes figures again from the log where that was asked for, and deletes replaced ones.',
+      cron: '*/5 * * * *',
+      atStart: true,
+      async run(_, { log, signal }) {
+        await runRebuilds({ database, log }, signal);
+        await sweepRetiredRollups(database);
+      },
+    },
+    {
       name: 'trim-inbox',
       description:
         'Leaves each application the newest 10,000 messages of its inbox, none older than POSTRIDER_RETENTION_DAYS.',
@@ -56,10 +67,11 @@ export function jobList(context: ProcessContext): JobDefinition[] {
     {
       name: 'forget-small-things',
       description:
-        'Deletes answers that were kept for repeated requests, after a day, and rates that nobody uses.',
+        'Deletes what was kept for repeated requests (answers for a day, makers of endpoints for two), and rates that nobody uses.',
       cron: '17 * * * *',
       async run() {
         await expireIdempotencyKeys(database);
+        await expireEndpointCreations(database);
         await deleteOldRates(database);
       },
     },

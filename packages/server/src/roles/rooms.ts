@@ -1,4 +1,12 @@
-import { type ApplicationEraser, createAccessKeys, createTokens } from '../accounts/index.ts';
+import {
+  type ApplicationEraser,
+  createAccessKeys,
+  createIdentitySecrets,
+  createPublishableKeys,
+  createTokens,
+  eraseEndpointCreations,
+} from '../accounts/index.ts';
+import { eraseAnalytics } from '../analytics/index.ts';
 import {
   createIngest,
   eraseAudience,
@@ -19,8 +27,10 @@ import type { ProcessContext } from './process.ts';
 /** What each room does when an application is deleted. */
 export const erasers: readonly ApplicationEraser[] = [
   { room: 'messaging', erase: eraseMessaging },
+  { room: 'analytics', erase: eraseAnalytics },
   { room: 'audience', erase: eraseAudience },
   { room: 'events', erase: eraseFacts },
+  { room: 'accounts', erase: eraseEndpointCreations },
 ];
 
 /** What can have tags beside applications. */
@@ -50,5 +60,10 @@ export function createIngesting(
 
 /** Keys and tokens of a process. */
 export function createCredentials(context: ProcessContext) {
-  return { accessKeys: createAccessKeys(context), tokens: createTokens(context) };
+  return {
+    accessKeys: createAccessKeys(context),
+    tokens: createTokens(context),
+    publishableKeys: createPublishableKeys(context),
+    identitySecrets: createIdentitySecrets(context),
+  };
 }
