@@ -3,12 +3,14 @@ import { afterAll } from 'vitest';
 import {
   type CampaignScheduler,
   campaignCounters,
+  campaignTriggers,
   createCampaignScheduler,
 } from '../../packages/server/src/engagement/index.ts';
 import {
   createNumberer,
   createSubscriber,
   ensurePartitions,
+  type Subscriber,
 } from '../../packages/server/src/events/index.ts';
 import { systemClock } from '../../packages/server/src/platform/clock.ts';
 import { readConfig } from '../../packages/server/src/platform/config.ts';
@@ -21,6 +23,8 @@ import { createSending, type Sending } from '../../packages/server/src/roles/sen
 
 export interface TestSending extends Sending {
   scheduler: CampaignScheduler;
+  /** Compares events with campaigns. */
+  triggers: Subscriber;
 }
 
 /**
@@ -42,17 +46,28 @@ export async function testSending(
   const scheduler = createCampaignScheduler({ database, log, pollMs: 20 });
   const numberer = createNumberer({ database, log });
   const counters = createSubscriber({ database, log, ...campaignCounters });
+  const triggers = createSubscriber({
+    database,
+    log,
+    ...campaignTriggers({
+      maxAgeMs: config.eventCampaignMaxAgeMs,
+      maxLatenessMs: config.campaignMaxLatenessMs,
+      lifetimeMs: config.campaignLifetimeMs,
+      onDispatched: () => sending.pipeline.wake(),
+    }),
+  });
   numberer.start();
   counters.start();
+  triggers.start();
   scheduler.start();
   sending.pipeline.startWorker();
   afterAll(async () => {
     await scheduler.stop();
     await sending.pipeline.drain(5_000);
     await sending.renderer.close();
-    await counters.stop();
+    await Promise.all([counters.stop(), triggers.stop()]);
     await numberer.stop();
     await registration.stop();
   });
-  return { ...sending, scheduler };
+  return { ...sending, scheduler, triggers };
 }

@@ -4,11 +4,7 @@ export {
   campaignAccounting,
 } from './campaigns/accounting.ts';
 export type { Campaign, CampaignActivity } from './campaigns/campaign.ts';
-export {
-  markSegmentDeleted,
-  type Page,
-  selectCampaigns as listCampaigns,
-} from './campaigns/campaigns.sql.ts';
+export { type Page, selectCampaigns as listCampaigns } from './campaigns/campaigns.sql.ts';
 export { campaignCounters } from './campaigns/counters.ts';
 export {
   campaignExists,
@@ -19,6 +15,16 @@ export {
 } from './campaigns/read.ts';
 export { templateLoader } from './campaigns/references.ts';
 export { type CampaignScheduler, createCampaignScheduler } from './campaigns/scheduler.ts';
-export { checkAddress, checkHeaders, checkTemplateReference } from './campaigns/validate.ts';
+export { listSkippedTriggers, type SkippedTrigger } from './campaigns/trigger-log.ts';
+export {
+  type CampaignTriggersOptions,
+  campaignTriggers,
+  type SkippedPayload,
+  type SkipReason,
+  skippedFactType,
+  skipReasons,
+} from './campaigns/trigger-subscriber.ts';
+export { markSegmentDeleted } from './campaigns/triggers.ts';
+export { checkAddress, checkHeaders, checkHook, checkTemplateReference } from './campaigns/validate.ts';
 export { checkCampaignWords } from './campaigns/words.ts';
 export { createCampaign, deleteCampaign, stopCampaignRun, updateCampaign } from './campaigns/write.ts';

@@ -265,8 +265,16 @@ const settings = {
     min: 0,
     max: 86_400_000,
     description:
-      'How far ahead the start of an event-triggered campaign has to lie, in milliseconds (Pinpoint asked 15 minutes).',
-    reserved: true,
+      'How far ahead the start of an event-triggered campaign has to lie, in milliseconds (Pinpoint asked 15 minutes). 0 allows IMMEDIATE.',
+  },
+  eventCampaignMaxAgeMs: {
+    key: 'POSTRIDER_EVENT_CAMPAIGN_MAX_AGE_MS',
+    type: 'integer',
+    default: 300_000,
+    min: 1_000,
+    max: 604_800_000,
+    description:
+      'What an event-triggered campaign says about an event is sent within this time after it, in milliseconds, or not at all (Pinpoint gave five minutes).',
   },
   demo: {
     key: 'POSTRIDER_DEMO',

@@ -148,8 +148,11 @@ export function parseVersion(text: string): number | undefined {
   return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : undefined;
 }
 
-/** Marks what cannot run any more because its segment was deleted; a run in progress has its audience and goes on. */
-export async function markSegmentDeleted(
+/**
+ * Marks what cannot run any more because its segment was deleted; a run in progress has its audience and goes on.
+ * (`triggers.ts` stops what events trigger.)
+ */
+export async function markIdleDeleted(
   tx: Queryable,
   applicationId: string,
   segmentId: string,
@@ -157,5 +160,5 @@ export async function markSegmentDeleted(
   await tx.query(sql`
     update campaigns set state = 'DELETED', state_reason = ${`Segment ${segmentId} was deleted`}, next_run_at = null
     where application_id = ${applicationId} and definition->>'SegmentId' = ${segmentId}
-      and state in ('SCHEDULED', 'PAUSED') and dispatch_id is null`);
+      and state in ('SCHEDULED', 'PAUSED', 'EXECUTING') and dispatch_id is null`);
 }

@@ -7,9 +7,10 @@ import { silentLog } from '../../platform/log.ts';
 import { campaignAccounting } from './accounting.ts';
 import { selectActivities } from './activities.sql.ts';
 import type { Campaign } from './campaign.ts';
-import { markSegmentDeleted, selectCampaigns } from './campaigns.sql.ts';
+import { selectCampaigns } from './campaigns.sql.ts';
 import { getCampaign, getCampaignVersion, listCampaignVersions } from './read.ts';
 import { createCampaignScheduler } from './scheduler.ts';
+import { markSegmentDeleted } from './triggers.ts';
 import { createCampaign, deleteCampaign, stopCampaignRun, updateCampaign } from './write.ts';
 
 const database = await testDatabase();
@@ -305,7 +306,13 @@ describe('a run', () => {
     expect(own.plan.limits).toEqual({ total: 9 });
     expect(own.plan.quietTime).toEqual({ start: '12:00', end: '13:00' });
     await change({ CampaignHook: { LambdaFunctionName: 'filter' } });
-    await expect(create()).rejects.toMatchObject({ code: 'not_implemented' });
+    const hooks: unknown[] = [];
+    for (const Hook of [undefined, { WebUrl: 'https://sift.example/' }, {}]) {
+      const made = await create({ Hook });
+      await scheduler.runDue();
+      hooks.push((await dispatchesOf(made.id))[0].plan.hook);
+    }
+    expect(hooks).toEqual(['filter', 'https://sift.example/', undefined]);
   });
 
   test('ends at its MaximumDuration, also when it is paused', async () => {

@@ -48,9 +48,9 @@ export const campaignCounters = {
   async handle(tx: Transaction, facts: StoredFact[]): Promise<void> {
     const done = facts.filter((fact) => fact.type === 'dispatch.done' && fact.dispatchId);
     // Campaigns are locked before their activities, here as everywhere.
-    const campaigns = await lockCampaigns(tx, done);
+    await lockCampaigns(tx, done);
     await moveCounters(tx, sumUp(facts));
-    if (campaigns.length > 0) await endRuns(tx, campaigns, done);
+    if (done.length > 0) await endRuns(tx, done);
   },
 };
 
@@ -109,16 +109,19 @@ async function moveCounters(tx: Transaction, sums: Increments[]): Promise<void> 
     where a.dispatch_id = i.dispatch_id and a.treatment_id = i.treatment_id`);
 }
 
-async function lockCampaigns(tx: Transaction, done: StoredFact[]): Promise<string[]> {
-  if (done.length === 0) return [];
-  const { rows } = await tx.query<{ dispatch_id: string }>(sql`
-    select dispatch_id from campaigns where dispatch_id = any(${done.map((fact) => fact.dispatchId)}::uuid[])
+async function lockCampaigns(tx: Transaction, done: StoredFact[]): Promise<void> {
+  if (done.length === 0) return;
+  await tx.query(sql`
+    select from campaigns where dispatch_id = any(${done.map((fact) => fact.dispatchId)}::uuid[])
     order by application_id, id for update`);
-  return rows.map((row) => row.dispatch_id);
 }
 
-/** FAIL says that nobody was reached although somebody was to be. */
-async function endRuns(tx: Transaction, dispatchIds: string[], done: StoredFact[]): Promise<void> {
+/**
+ * FAIL says that nobody was reached although somebody was to be. The campaign goes on when the dispatch is no longer its
+ * own: an event-triggered one that was changed has another.
+ */
+async function endRuns(tx: Transaction, done: StoredFact[]): Promise<void> {
+  const dispatchIds = done.map(({ dispatchId }) => dispatchId!);
   const stopped = done
     .filter(({ payload }) => payload.state === 'stopped')
     .map(({ dispatchId }) => dispatchId!);

@@ -1,13 +1,16 @@
 import sql, { type Sql } from 'sql-template-tag';
 import { type DispatchPlan, startDispatch } from '../../messaging/index.ts';
+import { isoTime } from '../../platform/clock.ts';
 import type { Transaction } from '../../platform/database.ts';
 import { CallerError } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
 import { insertActivities, insertCancelledActivity } from './activities.sql.ts';
 import type { Campaign } from './campaign.ts';
+import { showInApp } from './in-app-state.ts';
 import { effectiveLimits, planCampaign } from './plan.ts';
 import { segmentExists, segmentMembers, templateLoader } from './references.ts';
-import { parseIsoTime } from './schedule.ts';
+import { isEventTriggered, isInApp, parseIsoTime } from './schedule.ts';
+import { endTrigger, openTriggered } from './triggers.ts';
 
 export interface RunOptions {
   /** The database's clock, in milliseconds. */
@@ -30,6 +33,8 @@ export type RunResult =
 export async function startRun(tx: Transaction, campaign: Campaign, options: RunOptions): Promise<RunResult> {
   const { applicationId, definition } = campaign;
   const scheduledStart = campaign.nextRunAt!;
+  if (isInApp(definition.Schedule)) return showInApp(tx, campaign);
+  if (isEventTriggered(definition.Schedule)) return startTriggered(tx, campaign, options);
   const latenessMs = options.now - scheduledStart.getTime();
   if (latenessMs > options.maxLatenessMs) {
     const hours = (milliseconds: number) => Math.round(milliseconds / 360_000) / 10;
@@ -42,6 +47,7 @@ export async function startRun(tx: Transaction, campaign: Campaign, options: Run
   const prepared = await prepareRun(tx, campaign, options.now);
   if ('reason' in prepared) return refuse(tx, campaign, 'INVALID', prepared.reason);
   const dispatchId = uuidv7();
+  const activityIds = prepared.plan.treatments.map(() => uuidv7().replaceAll('-', ''));
   const endsAt = runEnd(campaign, options.now);
   const { audienceSize } = await startDispatch(tx, {
     id: dispatchId,
@@ -50,7 +56,14 @@ export async function startRun(tx: Transaction, campaign: Campaign, options: Run
     class: 'promotional',
     lane: 'bulk',
     campaignId: campaign.id,
-    plan: prepared.plan,
+    plan: {
+      ...prepared.plan,
+      treatments: prepared.plan.treatments.map((treatment, index) => ({
+        ...treatment,
+        activityId: activityIds[index]!,
+      })),
+      scheduledTime: isoTime(scheduledStart),
+    },
     members: prepared.members,
     messagesPerSecond: effectiveLimits(definition, campaign.inherited).MessagesPerSecond,
     expiresAt: endsAt ?? new Date(options.now + options.lifetimeMs),
@@ -61,12 +74,36 @@ export async function startRun(tx: Transaction, campaign: Campaign, options: Run
     dispatchId,
     scheduledStart,
     treatmentIds: prepared.plan.treatments.map(({ id }) => id),
+    activityIds,
   });
   await tx.query(sql`
     update campaigns set state = 'EXECUTING', state_reason = null, next_run_at = null, dispatch_id = ${dispatchId},
       run_ends_at = ${endsAt ?? null}
     where application_id = ${applicationId} and id = ${campaign.id}`);
   return { started: true, dispatchId, audienceSize };
+}
+
+/** Lets events trigger the campaign from now on, however late it is: what happened before triggers nothing. */
+async function startTriggered(tx: Transaction, campaign: Campaign, options: RunOptions): Promise<RunResult> {
+  const { applicationId, definition, inherited } = campaign;
+  const scheduledStart = campaign.nextRunAt!;
+  const endTime = definition.Schedule!.EndTime;
+  const refuseTrigger = async (state: 'INVALID' | 'DELETED' | 'COMPLETED', reason: string) => {
+    await endTrigger(tx, campaign);
+    return refuse(tx, campaign, state, reason);
+  };
+  if (endTime !== undefined && parseIsoTime(endTime)! <= options.now)
+    return refuseTrigger('COMPLETED', 'Not run: its EndTime had passed when it could start');
+  if (!(await segmentExists(tx, applicationId, definition.SegmentId!)))
+    return refuseTrigger('DELETED', `Not run: segment ${definition.SegmentId} was deleted`);
+  try {
+    const plan = await planCampaign(definition, inherited, templateLoader(tx));
+    const dispatchId = await openTriggered(tx, campaign, { plan, scheduledStart, paused: false });
+    return { started: true, dispatchId, audienceSize: 0 };
+  } catch (error) {
+    if (error instanceof CallerError) return refuseTrigger('INVALID', `Not run: ${error.message}`);
+    throw error;
+  }
 }
 
 /** The plan and the members, or why there can be none (a template that was deleted since). */
@@ -101,7 +138,7 @@ function runEnd(campaign: Campaign, now: number): Date | undefined {
 async function refuse(
   tx: Transaction,
   campaign: Campaign,
-  state: 'INVALID' | 'DELETED',
+  state: 'INVALID' | 'DELETED' | 'COMPLETED',
   reason: string,
 ): Promise<RunResult> {
   const { applicationId, id, nextRunAt } = campaign;

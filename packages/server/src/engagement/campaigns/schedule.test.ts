@@ -68,7 +68,7 @@ describe('checkSchedule', () => {
       'bad_request',
     ],
     ['$.Schedule.Frequency', { StartTime: 'IMMEDIATE', Frequency: 'DAILY' }, 'not_implemented'],
-    ['$.Schedule.Frequency', { StartTime: 'IMMEDIATE', Frequency: 'EVENT' }, 'not_implemented'],
+    ['$.Schedule.EventFilter', { StartTime: 'IMMEDIATE', Frequency: 'EVENT' }, 'bad_request'],
     ['$.Schedule.IsLocalTime', { StartTime: 'IMMEDIATE', IsLocalTime: true }, 'not_implemented'],
   ] as const)('names %s of %j', (member, schedule, code) => {
     expect(() => check(schedule)).toThrow(expect.objectContaining({ code, member }));

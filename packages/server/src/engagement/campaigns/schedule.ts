@@ -1,5 +1,7 @@
 import type { Schedule } from '@aws-sdk/client-pinpoint';
 import { badMember, CallerError } from '../../platform/errors.ts';
+import { checkEventFilter } from './event-filter.ts';
+import { readEventFilter } from './trigger-filter.ts';
 
 /** The offsets that the Pinpoint API knows (reference 4.3). */
 export const timezones = [
@@ -85,30 +87,51 @@ export function parseIsoTime(text: string): number | undefined {
   return at - (zone[0] === '-' ? -1 : 1) * (hours * 60 + minutes) * 60_000;
 }
 
+/** Is it fetched by clients (GetInAppMessages), which show it at an event, rather than sent? */
+export function isInApp(schedule: Pick<Schedule, 'Frequency'> | undefined): boolean {
+  return schedule?.Frequency === 'IN_APP_EVENT';
+}
+
+/** Is it sent when an event happens, to whom the event is about, and not at a time? */
+export function isEventTriggered(schedule: Pick<Schedule, 'Frequency'> | undefined): boolean {
+  return schedule?.Frequency === 'EVENT';
+}
+
+export interface ScheduleOptions {
+  now: number;
+  /** False for a start time that was checked when it was set. */
+  mustBeAhead: boolean;
+  /**
+   * How far ahead an event-triggered campaign has to start, in milliseconds (POSTRIDER_EVENT_CAMPAIGN_MIN_LEAD_MS);
+   * none, and it may start at once, when absent.
+   */
+  eventLeadMs?: number;
+}
+
 /** When a campaign with this schedule is due: at once for `IMMEDIATE`. The schedule was checked before. */
 export function dueTime(schedule: Schedule, now: number): Date {
   return new Date(schedule.StartTime === 'IMMEDIATE' ? now : parseIsoTime(schedule.StartTime!)!);
 }
 
 /**
- * Checks a campaign's schedule. `mustBeAhead` is false for a start time that was checked when it was set.
+ * Checks a campaign's schedule.
  * @throws CallerError bad_request, or not_implemented for the kinds of schedule that are not built.
  */
-export function checkSchedule(
-  schedule: Schedule | undefined,
-  path: string,
-  options: { now: number; mustBeAhead: boolean },
-): void {
+export function checkSchedule(schedule: Schedule | undefined, path: string, options: ScheduleOptions): void {
   if (!schedule) throw badMember(path, 'expected a schedule, at least {"StartTime": "IMMEDIATE"}');
   const { Frequency: frequency, StartTime: startTime, EndTime: endTime, Timezone: timezone } = schedule;
-  if (frequency && frequency !== 'ONCE') {
+  const inApp = isInApp(schedule);
+  if (inApp) checkEventFilter(schedule.EventFilter, `${path}.EventFilter`);
+  else if (isEventTriggered(schedule)) readEventFilter(schedule.EventFilter, `${path}.EventFilter`);
+  else if (frequency && frequency !== 'ONCE') {
     throw new CallerError(
       'not_implemented',
-      `${path}.Frequency: ${frequency} is not supported yet; use ONCE`,
+      `${path}.Frequency: ${frequency} is not supported yet; use ONCE or EVENT`,
       `${path}.Frequency`,
     );
   }
-  if (schedule.EventFilter) throw badMember(`${path}.EventFilter`, 'expected only with the Frequency EVENT');
+  if (!inApp && !isEventTriggered(schedule) && schedule.EventFilter)
+    throw badMember(`${path}.EventFilter`, 'expected only with the Frequency EVENT or IN_APP_EVENT');
   if (schedule.IsLocalTime) {
     throw new CallerError(
       'not_implemented',
@@ -119,8 +142,13 @@ export function checkSchedule(
   if (timezone && !timezones.includes(timezone))
     throw badMember(`${path}.Timezone`, `expected one of ${timezones.join(', ')}`);
   checkQuietTime(schedule.QuietTime, `${path}.QuietTime`);
-  const startAt = checkStart(startTime, path, options);
-  if (endTime === undefined) return;
+  const leadMs = isEventTriggered(schedule) ? (options.eventLeadMs ?? 0) : 0;
+  const startAt = checkStart(startTime, path, { ...options, leadMs });
+  if (endTime === undefined) {
+    if (inApp)
+      throw badMember(`${path}.EndTime`, 'expected the end: clients show no in-app message that has none');
+    return;
+  }
   const endAt = parseIsoTime(endTime);
   if (endAt === undefined)
     throw badMember(`${path}.EndTime`, 'expected an ISO 8601 time, like 2026-12-24T18:00:00Z');
@@ -131,16 +159,26 @@ export function checkSchedule(
 function checkStart(
   startTime: string | undefined,
   path: string,
-  options: { now: number; mustBeAhead: boolean },
+  options: { now: number; mustBeAhead: boolean; leadMs: number },
 ): number {
-  if (startTime === 'IMMEDIATE') return options.now;
+  const { now, mustBeAhead, leadMs } = options;
+  const mayBeNow = leadMs === 0 || !mustBeAhead;
+  if (startTime === 'IMMEDIATE' && mayBeNow) return now;
   const startAt = startTime === undefined ? undefined : parseIsoTime(startTime);
   if (startAt === undefined)
-    throw badMember(`${path}.StartTime`, 'expected IMMEDIATE or an ISO 8601 time, like 2026-12-24T18:00:00Z');
-  if (options.mustBeAhead && startAt <= options.now)
     throw badMember(
       `${path}.StartTime`,
-      `expected a time in the future (it is ${new Date(options.now).toISOString()} now) or IMMEDIATE`,
+      `expected ${mayBeNow ? 'IMMEDIATE or ' : ''}an ISO 8601 time, like 2026-12-24T18:00:00Z`,
+    );
+  if (mustBeAhead && leadMs > 0 && startAt < now + leadMs)
+    throw badMember(
+      `${path}.StartTime`,
+      `expected a time at least ${Math.ceil(leadMs / 1000)} seconds ahead (it is ${new Date(now).toISOString()} now)`,
+    );
+  if (mustBeAhead && startAt <= now)
+    throw badMember(
+      `${path}.StartTime`,
+      `expected a time in the future (it is ${new Date(now).toISOString()} now) or IMMEDIATE`,
     );
   return startAt;
 }

@@ -3,7 +3,10 @@ import { type Database, isConnectionError } from '../../platform/database.ts';
 import type { Log } from '../../platform/log.ts';
 import type { Campaign } from './campaign.ts';
 import { selectCampaign } from './campaigns.sql.ts';
+import { completeInApp } from './in-app-state.ts';
 import { startRun } from './run.ts';
+import { isEventTriggered } from './schedule.ts';
+import { completeTriggered } from './triggers.ts';
 import { stopRun } from './write.ts';
 
 export interface CampaignSchedulerOptions {
@@ -86,6 +89,7 @@ export function createCampaignScheduler(options: CampaignSchedulerOptions): Camp
     for (let look = 0; look < maxStartsPerLook; look++) {
       if (!(await stopNext(database, log))) break;
     }
+    await completeInApp(database);
     return runs;
   }
 
@@ -157,7 +161,8 @@ async function stopNext(database: Database, log: Log): Promise<boolean> {
     if (!rows[0]) return false;
     const { application_id: applicationId, id } = rows[0];
     const campaign = await selectCampaign(tx, applicationId, id);
-    await stopRun(tx, campaign!, 'Stopped: its MaximumDuration or EndTime was reached');
+    if (isEventTriggered(campaign!.definition.Schedule)) await completeTriggered(tx, campaign!);
+    else await stopRun(tx, campaign!, 'Stopped: its MaximumDuration or EndTime was reached');
     log.info({ applicationId, campaignId: id }, 'Campaign run stopped at its time limit');
     return true;
   });

@@ -1,15 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
 import type {
   CampaignLimits,
+  CustomDeliveryConfiguration,
   MessageConfiguration,
   MessageHeader,
   Template,
   TemplateConfiguration,
   WriteTreatmentResource,
 } from '@aws-sdk/client-pinpoint';
+import { checkInAppForm } from '../../content/index.ts';
 import { badMember, CallerError } from '../../platform/errors.ts';
+import { parseFunctionTarget } from '../../platform/remote-function.ts';
 import type { CampaignDefinition } from './campaign.ts';
-import { checkSchedule } from './schedule.ts';
+import { checkSchedule, isInApp, type ScheduleOptions } from './schedule.ts';
 
 /** Additional treatments of a campaign (reference 4.4). */
 const maxTreatments = 4;
@@ -32,15 +35,17 @@ export function checkDefinition(
   definition: CampaignDefinition,
   now: number,
   previous?: CampaignDefinition,
+  options: Pick<ScheduleOptions, 'eventLeadMs'> = {},
 ): void {
   if (!definition.SegmentId)
     throw badMember('$.SegmentId', 'expected the id of a segment of this application');
   const schedule = definition.Schedule;
   const mustBeAhead = schedule?.StartTime !== previous?.Schedule?.StartTime || !previous;
-  checkSchedule(schedule, '$.Schedule', { now, mustBeAhead });
+  checkSchedule(schedule, '$.Schedule', { ...options, now, mustBeAhead });
   checkLimits(definition.Limits, '$.Limits');
+  if (isInApp(schedule)) checkInAppCampaign(definition);
   checkHook(definition.Hook);
-  checkMessage(definition, '$');
+  checkPart(definition, '$', definition);
   const treatments = definition.AdditionalTreatments ?? [];
   if (treatments.length > maxTreatments)
     throw badMember('$.AdditionalTreatments', `expected at most ${maxTreatments} treatments`);
@@ -55,7 +60,7 @@ function checkTreatment(
   path: string,
   definition: CampaignDefinition,
 ): void {
-  checkMessage(treatment, path);
+  checkPart(treatment, path, definition);
   if (treatment.Schedule && !sameJson(treatment.Schedule, definition.Schedule)) {
     throw new CallerError(
       'not_implemented',
@@ -101,10 +106,27 @@ export function checkLimits(limits: CampaignLimits | undefined, path: string): v
   }
 }
 
-/** A hook may filter recipients, so a campaign that asks for one must not run without it. */
-function checkHook(hook: CampaignDefinition['Hook']): void {
-  if (!hook?.LambdaFunctionName && !hook?.WebUrl) return;
-  throw new CallerError('not_implemented', '$.Hook: campaign hooks are not supported yet', '$.Hook');
+/** A hook is asked before anything is sent: by HTTPS, or in Lambda. It filters; it cannot deliver instead of us. */
+export function checkHook(hook: CampaignDefinition['Hook'], path = '$.Hook'): void {
+  if (!hook) return;
+  if (hook.Mode === 'DELIVERY')
+    throw badMember(
+      `${path}.Mode`,
+      'expected FILTER; a function that delivers itself is named by CustomDeliveryConfiguration',
+    );
+  if (hook.LambdaFunctionName && hook.WebUrl)
+    throw badMember(path, 'expected WebUrl or LambdaFunctionName, not both');
+  if (hook.WebUrl && parseFunctionTarget(hook.WebUrl)?.kind !== 'url')
+    throw badMember(`${path}.WebUrl`, 'expected an https URL of at most 2048 characters');
+  if (hook.LambdaFunctionName && parseFunctionTarget(hook.LambdaFunctionName)?.kind !== 'lambda')
+    throw badMember(`${path}.LambdaFunctionName`, 'expected the name or ARN of a Lambda function');
+}
+
+/** Clients fetch and show it, so that nothing of it is sent, filtered or delivered. */
+function checkInAppCampaign({ Hook, Priority }: CampaignDefinition): void {
+  if (Hook?.LambdaFunctionName || Hook?.WebUrl)
+    throw badMember('$.Hook', 'expected no hook: clients fetch an in-app campaign, which sends nothing');
+  if (Priority !== undefined) checkInteger(Priority, '$.Priority', 0, 5);
 }
 
 type WithMessage = Pick<
@@ -112,16 +134,45 @@ type WithMessage = Pick<
   'MessageConfiguration' | 'TemplateConfiguration' | 'CustomDeliveryConfiguration'
 >;
 
-/** The message of the campaign or of one treatment: at least one channel has words. */
+/** The message of the campaign or of one treatment. */
+function checkPart(part: WithMessage, path: string, { Schedule }: CampaignDefinition): void {
+  if (isInApp(Schedule)) checkInAppPart(part, path);
+  else checkMessage(part, path);
+}
+
+const otherMessages = [
+  ...(['EmailMessage', 'SMSMessage', 'CustomMessage', 'DefaultMessage'] as const),
+  ...(['APNSMessage', 'GCMMessage', 'ADMMessage', 'BaiduMessage'] as const),
+] as const;
+const otherTemplates = ['EmailTemplate', 'SMSTemplate', 'PushTemplate', 'VoiceTemplate'] as const;
+
+/** Either words of its own or a template; nothing for other channels, since nothing is sent. */
+function checkInAppPart(part: WithMessage, path: string): void {
+  const { MessageConfiguration: message, TemplateConfiguration: templates } = part;
+  const refuse = (member: string) => {
+    throw badMember(
+      `${path}.${member}`,
+      'expected only InAppMessage or InAppTemplate: clients fetch an IN_APP_EVENT campaign, and nothing is sent',
+    );
+  };
+  if (part.CustomDeliveryConfiguration) refuse('CustomDeliveryConfiguration');
+  for (const name of otherMessages) if (message?.[name]) refuse(`MessageConfiguration.${name}`);
+  for (const name of otherTemplates) if (templates?.[name]?.Name) refuse(`TemplateConfiguration.${name}`);
+  if (templates?.InAppTemplate?.Name) {
+    checkTemplateReference(templates.InAppTemplate, `${path}.TemplateConfiguration.InAppTemplate`);
+    return;
+  }
+  const inApp = `${path}.MessageConfiguration.InAppMessage`;
+  if (!message?.InAppMessage)
+    throw badMember(inApp, 'expected the message to show, or an InAppTemplate in TemplateConfiguration');
+  checkInAppForm(message.InAppMessage, inApp);
+}
+
+/** At least one channel has words. */
 function checkMessage(part: WithMessage, path: string): void {
   const { MessageConfiguration: message, TemplateConfiguration: templates } = part;
-  if (part.CustomDeliveryConfiguration) {
-    throw new CallerError(
-      'not_implemented',
-      `${path}.CustomDeliveryConfiguration: delivery by a function or webhook of your own is not supported yet`,
-      `${path}.CustomDeliveryConfiguration`,
-    );
-  }
+  const delivery = part.CustomDeliveryConfiguration;
+  if (delivery) checkDelivery(delivery, `${path}.CustomDeliveryConfiguration`);
   checkTemplates(templates, `${path}.TemplateConfiguration`);
   if (message) checkWords(message, `${path}.MessageConfiguration`);
   const channels = [
@@ -130,6 +181,7 @@ function checkMessage(part: WithMessage, path: string): void {
     message?.EmailMessage?.HtmlBody ?? message?.EmailMessage?.Body,
     message?.SMSMessage?.Body,
     message?.CustomMessage?.Data,
+    delivery?.DeliveryUri,
     ...pushMessages(message).flatMap(([, push]) => [push.Body, push.RawContent, push.Title]),
   ];
   if (!channels.some((words) => words !== undefined)) {
@@ -151,13 +203,8 @@ export function pushMessages(message: MessageConfiguration | undefined) {
 }
 
 function checkWords(message: MessageConfiguration, path: string): void {
-  if (message.InAppMessage) {
-    throw new CallerError(
-      'not_implemented',
-      `${path}.InAppMessage: in-app campaigns are not supported yet`,
-      `${path}.InAppMessage`,
-    );
-  }
+  if (message.InAppMessage)
+    throw badMember(`${path}.InAppMessage`, 'expected only with the Frequency IN_APP_EVENT');
   const email = message.EmailMessage;
   if (email) {
     checkAddress(email.FromAddress, `${path}.EmailMessage.FromAddress`);
@@ -167,6 +214,25 @@ function checkWords(message: MessageConfiguration, path: string): void {
     throw badMember(`${path}.SMSMessage.Body`, 'expected at most 1600 characters');
   if (Buffer.byteLength(message.CustomMessage?.Data ?? '') > 5_000)
     throw badMember(`${path}.CustomMessage.Data`, 'expected at most 5 KB');
+}
+
+/** Kinds of endpoints that a function of the customer's may deliver to. PUSH stands for all kinds of devices. */
+export const endpointTypes: readonly string[] = [
+  ...['ADM', 'APNS', 'APNS_SANDBOX', 'APNS_VOIP', 'APNS_VOIP_SANDBOX', 'BAIDU', 'GCM', 'PUSH'],
+  ...['CUSTOM', 'EMAIL', 'IN_APP', 'SMS', 'VOICE'],
+];
+
+/** Where a function of the customer's delivers (reference 11). */
+function checkDelivery(delivery: CustomDeliveryConfiguration, path: string): void {
+  if (!parseFunctionTarget(delivery.DeliveryUri ?? ''))
+    throw badMember(
+      `${path}.DeliveryUri`,
+      'expected an https URL of at most 2048 characters, or the name or ARN of a Lambda function',
+    );
+  delivery.EndpointTypes?.forEach((type, index) => {
+    if (!endpointTypes.includes(type))
+      throw badMember(`${path}.EndpointTypes[${index}]`, `expected one of ${endpointTypes.join(', ')}`);
+  });
 }
 
 /** A sender as `a@b.c` or `Name <a@b.c>`. */
@@ -192,14 +258,15 @@ export function checkHeaders(headers: MessageHeader[] | undefined, path: string)
 
 function checkTemplates(templates: TemplateConfiguration | undefined, path: string): void {
   if (!templates) return;
-  for (const name of ['PushTemplate', 'InAppTemplate'] as const) {
-    if (!templates[name]?.Name) continue;
+  if (templates.PushTemplate?.Name) {
     throw new CallerError(
       'not_implemented',
-      `${path}.${name}: only EmailTemplate and SMSTemplate are supported yet`,
-      `${path}.${name}`,
+      `${path}.PushTemplate: only EmailTemplate, SMSTemplate and InAppTemplate are supported yet`,
+      `${path}.PushTemplate`,
     );
   }
+  if (templates.InAppTemplate?.Name)
+    throw badMember(`${path}.InAppTemplate`, 'expected only with the Frequency IN_APP_EVENT');
   if (templates.VoiceTemplate?.Name)
     throw badMember(
       `${path}.VoiceTemplate`,

@@ -4,12 +4,26 @@ import type { Transaction } from '../../platform/database.ts';
 import { badMember, CallerError, notFound } from '../../platform/errors.ts';
 import { hexId } from '../../platform/ids.ts';
 import { setActivitiesState } from './activities.sql.ts';
-import type { Campaign, CampaignDefinition } from './campaign.ts';
+import type { Campaign, CampaignDefinition, InheritedSettings } from './campaign.ts';
 import { deleteCampaignRow, insertCampaign, selectCampaign, updateCampaignRow } from './campaigns.sql.ts';
+import { checkInAppQuota, inAppState, isShown } from './in-app-state.ts';
 import { planCampaign } from './plan.ts';
-import { inheritSettings, pinSegmentVersion, templateLoader } from './references.ts';
-import { dueTime } from './schedule.ts';
+import { inheritSettings, loadInAppMessages, pinSegmentVersion, templateLoader } from './references.ts';
+import { startRun } from './run.ts';
+import { dueTime, isEventTriggered, isInApp, type ScheduleOptions } from './schedule.ts';
+import {
+  checkEventQuota,
+  closeTriggered,
+  endTrigger,
+  nextTriggerState,
+  openTriggered,
+  saveTrigger,
+  waitsForEvents,
+} from './triggers.ts';
 import { checkDefinition, sameJson } from './validate.ts';
+
+/** `now` in milliseconds. */
+export type WriteOptions = Pick<ScheduleOptions, 'now' | 'eventLeadMs'>;
 
 /** A run that was held past its start time for longer than this is not started by resuming. */
 const maxHeldMs = 24 * 3_600_000;
@@ -36,14 +50,15 @@ export async function createCampaign(
   tx: Transaction,
   applicationId: string,
   request: WriteCampaignRequest,
-  options: { now: number },
+  options: WriteOptions,
 ): Promise<Campaign> {
   const { tags: _, SegmentVersion: segmentVersion, ...definition } = request;
   const inherited = await inheritSettings(tx, applicationId);
-  checkDefinition(definition, options.now);
+  checkDefinition(definition, options.now, undefined, options);
   const pinned = await pinSegmentVersion(tx, applicationId, definition.SegmentId!, segmentVersion);
-  await planCampaign(definition, inherited, templateLoader(tx));
-  return insertCampaign(tx, {
+  await checkPlan(tx, definition, inherited);
+  if (isInApp(definition.Schedule)) await checkInAppQuota(tx, applicationId);
+  const campaign = await insertCampaign(tx, {
     applicationId,
     id: hexId(),
     definition,
@@ -52,12 +67,28 @@ export async function createCampaign(
     segmentVersion: pinned,
     nextRunAt: dueTime(definition.Schedule!, options.now),
   });
+  if (!isEventTriggered(definition.Schedule)) return campaign;
+  if (waitsForEvents(campaign)) await checkEventQuota(tx, applicationId, campaign.id);
+  return startIfDue(tx, campaign, options.now);
+}
+
+/**
+ * Writes what events are compared with. A start that is due is made at once, in this transaction, so that an event that
+ * is put after it triggers the campaign.
+ */
+async function startIfDue(tx: Transaction, campaign: Campaign, now: number): Promise<Campaign> {
+  await saveTrigger(tx, campaign);
+  const due = campaign.state === 'SCHEDULED' && campaign.nextRunAt && campaign.nextRunAt.getTime() <= now;
+  if (!due || !isEventTriggered(campaign.definition.Schedule)) return campaign;
+  await startRun(tx, campaign, { now, maxLatenessMs: maxHeldMs, lifetimeMs: maxHeldMs });
+  return (await selectCampaign(tx, campaign.applicationId, campaign.id))!;
 }
 
 /**
  * Replaces the members that are given and makes the next version. A new `Schedule.StartTime` schedules a run, also for
  * a campaign that is over; anything else never sends again. `IsPaused` holds the run that is due or in progress and
- * lets it go on where it was. While a run is in progress, what it sends cannot be changed.
+ * lets it go on where it was. While a run is in progress, what it sends cannot be changed; an event-triggered campaign
+ * can, for the events that come after.
  * @throws CallerError as `createCampaign`.
  */
 export async function updateCampaign(
@@ -65,7 +96,7 @@ export async function updateCampaign(
   applicationId: string,
   id: string,
   request: WriteCampaignRequest,
-  options: { now: number },
+  options: WriteOptions,
 ): Promise<Campaign> {
   const { tags: _, SegmentVersion: segmentVersion, ...given } = request;
   const campaign = await lockCampaign(tx, applicationId, id);
@@ -75,16 +106,70 @@ export async function updateCampaign(
   // What is not changed is not checked again: a run must be held also when its segment or template is gone by now.
   const changed = changedRunMember(campaign, definition, segmentVersion);
   if (changed) {
-    if (campaign.dispatchId) throw badMember(changed, changedDuringRun);
-    checkDefinition(definition, options.now, campaign.definition);
+    if (campaign.dispatchId && !isEventTriggered(campaign.definition.Schedule))
+      throw badMember(changed, changedDuringRun);
+    checkDefinition(definition, options.now, campaign.definition, options);
     const sameSegment = definition.SegmentId === campaign.definition.SegmentId;
     const wanted = segmentVersion ?? (sameSegment ? campaign.segmentVersion : undefined);
     pinned = await pinSegmentVersion(tx, applicationId, definition.SegmentId!, wanted);
-    await planCampaign(definition, campaign.inherited, templateLoader(tx));
+    await checkPlan(tx, definition, campaign.inherited);
   }
+  const changesKind =
+    isInApp(definition.Schedule) !== isInApp(campaign.definition.Schedule) ||
+    isEventTriggered(definition.Schedule) !== isEventTriggered(campaign.definition.Schedule);
+  if (changesKind)
+    throw badMember('$.Schedule.Frequency', 'expected to stay: make a new campaign of the other kind');
+  if (isEventTriggered(definition.Schedule))
+    return updateTriggered(tx, campaign, { definition, pinned, changed: changed !== undefined }, options.now);
   const next = nextState(campaign, definition, options.now);
   if (campaign.dispatchId) await holdOrResume(tx, campaign, next.state);
+  const shown = isInApp(definition.Schedule) && next.state === 'SCHEDULED';
+  if (shown && !isShown(campaign)) await checkInAppQuota(tx, applicationId);
   return updateCampaignRow(tx, { applicationId, id, definition, segmentVersion: pinned, ...next });
+}
+
+/**
+ * An update of an event-triggered campaign. What is changed is for the events that come after: what was triggered before
+ * keeps its words, in a dispatch that comes to its end.
+ */
+async function updateTriggered(
+  tx: Transaction,
+  campaign: Campaign,
+  update: { definition: CampaignDefinition; pinned: number; changed: boolean },
+  now: number,
+): Promise<Campaign> {
+  const { applicationId, id } = campaign;
+  const { definition, pinned: segmentVersion, changed } = update;
+  const next = nextTriggerState(campaign, definition, now);
+  const held = next.state === 'PAUSED';
+  const restarts = campaign.dispatchId !== null && next.nextRunAt !== null;
+  const replaced = campaign.dispatchId !== null && changed;
+  if (replaced) await closeTriggered(tx, campaign, { held });
+  else if (campaign.dispatchId) await holdOrResume(tx, campaign, next.state);
+  let updated = await updateCampaignRow(tx, { applicationId, id, definition, segmentVersion, ...next });
+  if (waitsForEvents(updated) && !waitsForEvents(campaign)) await checkEventQuota(tx, applicationId, id);
+  if (restarts) {
+    await tx.query(
+      'update campaigns set dispatch_id = null, run_ends_at = null where application_id = $1 and id = $2',
+      [applicationId, id],
+    );
+    updated = { ...updated, dispatchId: null };
+  } else if (replaced) {
+    const plan = await planCampaign(definition, campaign.inherited, templateLoader(tx));
+    await openTriggered(tx, updated, { plan, scheduledStart: new Date(now), paused: held });
+    updated = (await selectCampaign(tx, applicationId, id))!;
+  }
+  return startIfDue(tx, updated, now);
+}
+
+/** Are its templates there? @throws CallerError bad_request with the member that names one that is not */
+async function checkPlan(
+  tx: Transaction,
+  definition: CampaignDefinition,
+  inherited: InheritedSettings,
+): Promise<void> {
+  if (isInApp(definition.Schedule)) await loadInAppMessages(tx, definition);
+  else await planCampaign(definition, inherited, templateLoader(tx));
 }
 
 const changedDuringRun =
@@ -114,6 +199,7 @@ function nextState(
     return { state: paused ? 'PAUSED' : 'EXECUTING', stateReason: campaign.stateReason, nextRunAt: null };
   }
   const schedule = definition.Schedule!;
+  if (isInApp(schedule)) return inAppState(campaign, definition, now);
   if (schedule.StartTime !== campaign.definition.Schedule?.StartTime) {
     return { state: paused ? 'PAUSED' : 'SCHEDULED', stateReason: null, nextRunAt: dueTime(schedule, now) };
   }
@@ -178,6 +264,7 @@ export async function stopCampaignRun(
 /** Stops the run of a locked campaign and notes why. */
 export async function stopRun(tx: Transaction, campaign: Campaign, reason: string): Promise<Campaign> {
   await setRunState(tx, campaign, 'stopped');
+  if (isEventTriggered(campaign.definition.Schedule)) await endTrigger(tx, campaign);
   await tx.query(
     'update campaigns set state_reason = $3, run_ends_at = null where application_id = $1 and id = $2',
     [campaign.applicationId, campaign.id, reason],
@@ -189,6 +276,7 @@ export async function stopRun(tx: Transaction, campaign: Campaign, reason: strin
 export async function deleteCampaign(tx: Transaction, applicationId: string, id: string): Promise<Campaign> {
   const campaign = await lockCampaign(tx, applicationId, id);
   if (campaign.dispatchId) await setRunState(tx, campaign, 'stopped');
+  if (isEventTriggered(campaign.definition.Schedule)) await endTrigger(tx, campaign);
   await deleteCampaignRow(tx, applicationId, id);
   return { ...campaign, state: 'DELETED' };
 }
