@@ -2,11 +2,13 @@ import type { FastifyInstance } from 'fastify';
 import {
   accountingMembers,
   campaignAccounting,
+  listSkippedTriggers,
+  skipReasons,
   stopCampaignRun,
   updateCampaign,
 } from '../../engagement/index.ts';
 import { systemClock } from '../../platform/clock.ts';
-import type { Transaction } from '../../platform/database.ts';
+import type { Queryable, Transaction } from '../../platform/database.ts';
 import type { ApiContext } from './context.ts';
 import { appAnd, decodeCursor, described, encodeCursor, isText, pageOf, pageQuery } from './schema.ts';
 
@@ -52,6 +54,7 @@ export function campaignRoutes(api: FastifyInstance, { database }: ApiContext): 
       return { items: page.items, next: page.next === undefined ? null : encodeCursor(page.next) };
     },
   );
+  triggerRoute(api, database);
   for (const [word, summary, change] of switches) {
     api.post<{ Params: { app: string; id: string } }>(
       `${path}/${word}`,
@@ -70,6 +73,42 @@ export function campaignRoutes(api: FastifyInstance, { database }: ApiContext): 
       },
     );
   }
+}
+
+/** Events that could have triggered a campaign and did not. */
+function triggerRoute(api: FastifyInstance, database: Queryable): void {
+  api.get<{
+    Params: { app: string; id: string };
+    Querystring: { limit: number; cursor?: string; endpoint?: string; event?: string; reason?: string };
+  }>(
+    '/api/apps/:app/campaigns/:id/triggers',
+    {
+      config: { action: 'postrider:ListSkippedTriggers' },
+      schema: {
+        tags: ['Campaigns'],
+        summary: 'Events that did not trigger the campaign though their type is one it waits for, and why',
+        params: appAnd('id'),
+        querystring: {
+          type: 'object',
+          properties: {
+            ...pageQuery,
+            endpoint: { type: 'string', description: 'Only events about this endpoint.' },
+            event: { type: 'string', description: "Only the event with this id, the client's." },
+            reason: { enum: skipReasons, description: 'Only events with this reason.' },
+          },
+        },
+        response: {
+          200: pageOf(described('at, decidedAt, eventId, eventType, endpointId, reason. The latest first.')),
+        },
+      },
+    },
+    async ({ params, query: { limit, cursor, endpoint, event, reason } }) => {
+      const after = decodeCursor(cursor, isText);
+      const filter = { endpointId: endpoint, eventId: event, reason };
+      const page = await listSkippedTriggers(database, params.app, params.id, filter, { limit, after });
+      return { items: page.items, next: page.next === undefined ? null : encodeCursor(page.next) };
+    },
+  );
 }
 
 type Change = (tx: Transaction, applicationId: string, id: string) => ReturnType<typeof updateCampaign>;

@@ -3,6 +3,7 @@ import type { EndpointLimits, Ingest } from '../../audience/index.ts';
 import type { Renderer } from '../../content/index.ts';
 import type { Pipeline } from '../../messaging/index.ts';
 import type { Queryable } from '../../platform/database.ts';
+import type { Streams } from '../../streams/index.ts';
 import type { ArnResource } from './arn.ts';
 
 /** Does the resource that this ARN names exist? */
@@ -24,10 +25,14 @@ export interface Services {
   renderer: Pick<Renderer, 'check'>;
   /** POSTRIDER_ENDPOINTS_PER_USER. */
   endpointsPerUser: number;
+  /** POSTRIDER_EVENT_CAMPAIGN_MIN_LEAD_MS; 0 when absent. */
+  eventCampaignMinLeadMs?: number;
   /** By POSTRIDER_PINPOINT_QUOTAS. */
   endpointLimits: EndpointLimits;
   /** The way of what apps report into the log. */
   ingest: Ingest;
+  /** Outlets of the log. */
+  streams: Streams;
   /** Adds a background job; after the commit of what it works on. */
   enqueue(job: string, payload: Record<string, unknown>): Promise<void>;
 }

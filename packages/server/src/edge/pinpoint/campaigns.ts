@@ -39,7 +39,7 @@ export const campaigns = {
     const tags = WriteCampaignRequest.tags ?? {};
     await checkCampaignWords(ctx.services.renderer, WriteCampaignRequest);
     const campaign = await ctx.database.transaction(async (tx) => {
-      const created = await createCampaign(tx, ApplicationId, WriteCampaignRequest, { now: ctx.clock.now() });
+      const created = await createCampaign(tx, ApplicationId, WriteCampaignRequest, writeOptions(ctx));
       await addTags(tx, campaignArn(created, ctx), ApplicationId, tags);
       await audit(tx, ctx, 'CreateCampaign', created, Object.keys(WriteCampaignRequest));
       return created;
@@ -51,9 +51,8 @@ export const campaigns = {
   async UpdateCampaign({ ApplicationId, CampaignId, WriteCampaignRequest }, ctx) {
     await checkCampaignWords(ctx.services.renderer, WriteCampaignRequest);
     const campaign = await ctx.database.transaction(async (tx) => {
-      const updated = await updateCampaign(tx, ApplicationId, CampaignId, WriteCampaignRequest, {
-        now: ctx.clock.now(),
-      });
+      const options = writeOptions(ctx);
+      const updated = await updateCampaign(tx, ApplicationId, CampaignId, WriteCampaignRequest, options);
       await audit(tx, ctx, 'UpdateCampaign', updated, Object.keys(WriteCampaignRequest));
       return updated;
     });
@@ -106,6 +105,10 @@ export const campaigns = {
     });
   },
 } satisfies OperationHandlers;
+
+function writeOptions({ clock, services }: OperationContext) {
+  return { now: clock.now(), eventLeadMs: services.eventCampaignMinLeadMs };
+}
 
 async function audit(
   tx: Transaction,

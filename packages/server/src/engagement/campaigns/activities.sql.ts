@@ -27,6 +27,17 @@ export async function selectActivities(
   return rows.length > page.limit ? { items, next: items.at(-1)!.id } : { items };
 }
 
+/** Ids of the activities of these dispatches, by `<dispatch> <treatment>`. */
+export async function selectActivityIds(
+  db: Queryable,
+  dispatchIds: readonly string[],
+): Promise<Map<string, string>> {
+  const { rows } = await db.query<{ key: string; id: string }>(sql`
+    select dispatch_id || ' ' || treatment_id as key, id from campaign_activities
+    where dispatch_id = any(${dispatchIds}::uuid[])`);
+  return new Map(rows.map(({ key, id }) => [key, id]));
+}
+
 export async function selectActivity(
   db: Queryable,
   applicationId: string,

@@ -105,7 +105,7 @@ export interface ScheduleOptions {
    * How far ahead an event-triggered campaign has to start, in milliseconds (POSTRIDER_EVENT_CAMPAIGN_MIN_LEAD_MS);
    * none, and it may start at once, when absent.
    */
-  eventLeadMs?: number;
+  eventLeadMs?: number | undefined;
 }
 
 /** When a campaign with this schedule is due: at once for `IMMEDIATE`. The schedule was checked before. */

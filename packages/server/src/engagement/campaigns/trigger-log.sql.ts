@@ -1,7 +1,7 @@
 import sql, { empty } from 'sql-template-tag';
 import type { Queryable } from '../../platform/database.ts';
 import { uuidTime } from '../../platform/ids.ts';
-import type { SkippedTrigger } from './trigger-log.ts';
+import type { SkippedFilter, SkippedTrigger } from './trigger-log.ts';
 
 interface SkippedRow extends SkippedTrigger {
   batchId: string;
@@ -13,7 +13,7 @@ export async function selectSkipped(
   db: Queryable,
   applicationId: string,
   campaignId: string,
-  filter: { endpointId?: string; eventId?: string; reason?: string },
+  filter: SkippedFilter,
   page: { limit: number; after: { batchId: string; seq: number } | undefined },
 ): Promise<SkippedRow[]> {
   const { after, limit } = page;

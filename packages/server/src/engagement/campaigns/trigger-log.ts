@@ -19,6 +19,13 @@ export interface SkippedTrigger {
   reason: SkipReason;
 }
 
+/** All that are given must fit. */
+export interface SkippedFilter {
+  endpointId?: string | undefined;
+  eventId?: string | undefined;
+  reason?: string | undefined;
+}
+
 /**
  * The events that did not trigger a campaign though their type is one that it waits for, the latest first. (Those
  * that did have a message each, with its own reason where it was not sent.)
@@ -28,12 +35,14 @@ export async function listSkippedTriggers(
   db: Queryable,
   applicationId: string,
   campaignId: string,
-  filter: { endpointId?: string; eventId?: string; reason?: string },
+  filter: SkippedFilter,
   page: { limit: number; after?: string },
 ): Promise<Page<SkippedTrigger>> {
   await getCampaign(db, applicationId, campaignId);
   if (filter.reason !== undefined && !skipReasons.some((reason) => reason === filter.reason))
     throw badMember('$.reason', `expected one of ${skipReasons.join(', ')}`);
+  // PostgreSQL cannot be asked for a text with NUL, and holds none.
+  if ([filter.endpointId, filter.eventId].some((text) => text?.includes('\0'))) return { items: [] };
   const after = page.after === undefined ? undefined : parsePosition(page.after);
   const rows = await selectSkipped(db, applicationId, campaignId, filter, { limit: page.limit + 1, after });
   const shown = rows.slice(0, page.limit);
