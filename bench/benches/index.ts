@@ -1,4 +1,5 @@
 import type { Bench } from '../bench.ts';
+import { analytics } from './analytics.ts';
 import { campaignSms } from './campaign-sms.ts';
 import { campaignSmtp } from './campaign-smtp.ts';
 import { audienceImport } from './import.ts';
@@ -18,6 +19,7 @@ export const benches: readonly Bench[] = [
   lanes,
   logAppend,
   logRead,
+  analytics,
   putEvents,
   start,
 ];

@@ -52,13 +52,13 @@ export async function attribution(
   request: AttributionRequest,
 ): Promise<Attribution> {
   const { from, to } = readRange(request);
-  if (to - from >= maxAttributionDays) throw badMember('to', `at most ${maxAttributionDays} days from from`);
+  if (to - from >= maxAttributionDays) throw badMember('to', `expected at most ${maxAttributionDays} days from from`);
   const windowHours = request.windowHours ?? 24;
   if (!(windowHours >= 1 && windowHours <= maxWindowHours)) {
-    throw badMember('windowHours', `a number from 1 to ${maxWindowHours}`);
+    throw badMember('windowHours', `expected a number from 1 to ${maxWindowHours}`);
   }
   const after = request.after ?? 'sent';
-  if (after !== 'sent' && after !== 'opened') throw badMember('after', 'sent or opened');
+  if (after !== 'sent' && after !== 'opened') throw badMember('after', 'expected sent or opened');
   const rollup = await liveRollup(db, applicationId);
   const calendar = calendarOf(rollup?.timeZone ?? defaultTimeZone);
   const query: AttributionQuery = {

@@ -43,12 +43,12 @@ export function calendarOf(timeZone: string): Calendar {
 export function checkTimeZone(timeZone: unknown, path: string): string {
   const expected = 'the name of a time zone, such as Europe/Berlin';
   if (typeof timeZone !== 'string' || !/^[A-Za-z][A-Za-z0-9_+/-]{1,63}$/.test(timeZone)) {
-    throw badMember(path, expected);
+    throw badMember(path, `expected ${expected}`);
   }
   try {
     new Intl.DateTimeFormat('en-US', { timeZone });
   } catch (error) {
-    if (error instanceof RangeError) throw badMember(path, expected);
+    if (error instanceof RangeError) throw badMember(path, `expected ${expected}`);
     throw error;
   }
   return timeZone;

@@ -17,10 +17,10 @@ export const maxDays = 3_700;
 export function readRange(range: DayRange): { from: number; to: number } {
   const from = dayNumber(range.from);
   const to = dayNumber(range.to);
-  if (from === undefined || from < 0) throw badMember('from', 'a date such as 2026-11-21');
-  if (to === undefined || to < 0) throw badMember('to', 'a date such as 2026-11-21');
-  if (to < from) throw badMember('to', 'a day that is not before from');
-  if (to - from >= maxDays) throw badMember('to', `at most ${maxDays} days from from`);
+  if (from === undefined || from < 0) throw badMember('from', 'expected a date such as 2026-11-21');
+  if (to === undefined || to < 0) throw badMember('to', 'expected a date such as 2026-11-21');
+  if (to < from) throw badMember('to', 'expected a day that is not before from');
+  if (to - from >= maxDays) throw badMember('to', `expected at most ${maxDays} days from from`);
   return { from, to };
 }
 

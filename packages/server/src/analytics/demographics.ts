@@ -82,16 +82,16 @@ function valuesBy(
   limit: number,
 ) {
   if ((dimension === undefined) === (attribute === undefined)) {
-    throw badMember('dimension', 'either dimension or attribute');
+    throw badMember('dimension', 'expected either dimension or attribute');
   }
   if (attribute !== undefined) {
     if (attribute === '' || attribute.length > 200 || attribute.includes('\0')) {
-      throw badMember('attribute', 'the name of an attribute');
+      throw badMember('attribute', 'expected the name of an attribute');
     }
     return selectAttributeValues(applicationId, attribute, limit);
   }
   if (!Object.hasOwn(demographicDimensions, dimension!)) {
-    throw badMember('dimension', `one of ${Object.keys(demographicDimensions).join(', ')}`);
+    throw badMember('dimension', `expected one of ${Object.keys(demographicDimensions).join(', ')}`);
   }
   return selectValues(applicationId, demographicValue(demographicDimensions[dimension!]), limit);
 }
