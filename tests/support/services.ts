@@ -14,6 +14,7 @@ import { registerWorker } from '../../packages/server/src/platform/workers.ts';
 import type { ProcessContext } from '../../packages/server/src/roles/process.ts';
 import { createIngesting, erasers, taggable } from '../../packages/server/src/roles/rooms.ts';
 import { createSending } from '../../packages/server/src/roles/sending.ts';
+import { createStreams } from '../../packages/server/src/streams/index.ts';
 
 /**
  * What the handlers of every family need, as the `api` role makes it: direct messages go into the sandbox. Closed after
@@ -41,11 +42,13 @@ export async function testServices(database: Database, log: Log = silentLog): Pr
     await rm(folder, { recursive: true, force: true });
   });
   const ingesting = createIngesting(context);
+  const streams = createStreams({ ...context, allowPrivateHosts: true });
   return {
     ...sending,
     ...ingesting,
     erasers,
     taggable,
+    streams,
     endpointsPerUser: 15,
     enqueue: async () => undefined,
   };

@@ -7,6 +7,7 @@ import { deleteOldRates, trimInbox } from './messaging/index.ts';
 import { defineJobs, type JobDefinition } from './platform/jobs.ts';
 import type { ProcessContext } from './roles/process.ts';
 import { erasers } from './roles/rooms.ts';
+import { streamHold, trimDeadLetters } from './streams/index.ts';
 
 /** Every background job, and when those that run by themselves do (UTC). */
 export function jobList(context: ProcessContext): JobDefinition[] {
@@ -88,14 +89,17 @@ export function jobList(context: ProcessContext): JobDefinition[] {
     },
     {
       name: 'drop-old-days',
-      description: 'Drops days of the log and of the messages that are older than POSTRIDER_RETENTION_DAYS.',
+      description:
+        'Drops days of the log, of the messages and of the dead letters of streams that are older than POSTRIDER_RETENTION_DAYS.',
       cron: '35 3 * * *',
       async run(_, { log }) {
         if (config.retentionDays === 0) return;
         const { dropped, kept } = await dropOldPartitions(database, {
           keepDays: config.retentionDays,
           clock,
+          holdOf: streamHold,
         });
+        await trimDeadLetters(database, config.retentionDays, clock);
         if (dropped.length > 0) log.info({ dropped }, 'old days dropped');
         if (kept.length > 0) log.warn({ kept }, 'old days kept');
       },

@@ -3,6 +3,7 @@ export {
   type CampaignAccounting,
   campaignAccounting,
 } from './campaigns/accounting.ts';
+export { selectActivityIds as activityIds } from './campaigns/activities.sql.ts';
 export type { Campaign, CampaignActivity } from './campaigns/campaign.ts';
 export { type Page, selectCampaigns as listCampaigns } from './campaigns/campaigns.sql.ts';
 export { campaignCounters } from './campaigns/counters.ts';

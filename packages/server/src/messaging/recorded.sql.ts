@@ -57,22 +57,22 @@ export interface WindowRange {
 }
 
 /**
- * What windows decided not to send, window by window. Another process may have written rows of the same dispatch in the
+ * What windows decided not to send; `window` is the index in `windows`. Another process may have written rows of the same dispatch in the
  * same millisecond; those are of another transaction and belong to its own window.
  */
 export async function heldMessages(
   db: Queryable,
   applicationId: string,
   windows: readonly WindowRange[],
-): Promise<RecordedMessage[]> {
+): Promise<(RecordedMessage & { window: number })[]> {
   if (windows.length === 0) return [];
   const first = windows.map(({ firstMessageId }) => firstMessageId);
   const last = windows.map(({ lastMessageId }) => lastMessageId);
-  const { rows } = await db.query<RecordedMessage>(sql`
-    select m.*, ${dispatchColumns}, null as sent
+  const { rows } = await db.query<RecordedMessage & { window: number }>(sql`
+    select asked.n::int - 1 as window, m.*, ${dispatchColumns}, null as sent
     from unnest(${windows.map(({ dispatchId }) => dispatchId)}::uuid[], ${first}::uuid[], ${last}::uuid[],
         ${first.map(uuidDay)}::date[], ${last.map(uuidDay)}::date[])
-      as asked (dispatch_id, first, last, first_day, last_day)
+      with ordinality as asked (dispatch_id, first, last, first_day, last_day, n)
     cross join lateral (
       select ${columns} from messages m
       where m.application_id = ${applicationId} and m.dispatch_id = asked.dispatch_id

@@ -56,6 +56,8 @@ export interface AwsClientOptions {
   credentials: { accessKeyId: string; secretAccessKey: string; sessionToken?: string | undefined };
   /** Instead of `https://<service>.<region>.amazonaws.com`; the operator named it, so its host may be a private one. */
   endpointUrl?: string | undefined;
+  /** It was not the operator who named it, so the rules for users' hosts hold. */
+  endpointIsUsers?: boolean;
   clock: Clock;
   outbound: OutboundPolicy;
   /** Certificates of authorities to trust instead of the system's, PEM. For tests. */
@@ -118,7 +120,7 @@ export function createAwsClient(options: AwsClientOptions): AwsClient {
       );
       return fetchOutbound(`${base.origin}${wholePath}`, {
         ...outbound,
-        allowPrivateHosts: outbound.allowPrivateHosts || override !== undefined,
+        allowPrivateHosts: outbound.allowPrivateHosts || (override !== undefined && !options.endpointIsUsers),
         method: 'POST',
         headers: signed.headers,
         body,

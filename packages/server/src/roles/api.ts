@@ -10,6 +10,7 @@ import {
 import { ensurePartitions } from '../events/index.ts';
 import { enqueue } from '../platform/jobs.ts';
 import { registerWorker } from '../platform/workers.ts';
+import { createStreams } from '../streams/index.ts';
 import { requestFigures, showPipeline } from './figures.ts';
 import { type RequestHandler, startHttpServer } from './http-server.ts';
 import type { ProcessContext, Role } from './process.ts';
@@ -28,11 +29,13 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
   const sending = createSending(context, registration.id, { renderThreads: 1 });
   const { accessKeys, tokens, publishableKeys, identitySecrets } = createCredentials(context);
   const ingesting = createIngesting(context);
+  const streams = createStreams({ ...context, allowPrivateHosts: config.allowPrivateHosts });
   const services: Services = {
     ...sending,
     ...ingesting,
     erasers,
     taggable,
+    streams,
     endpointsPerUser: config.endpointsPerUser,
     enqueue: (job, payload) => enqueue(database, job, payload),
   };
@@ -62,6 +65,8 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
     publishableKeys,
     identitySecrets,
     objects,
+    streams,
+    clock,
   });
   const segment = createSegmentDoor({ ...ingesting, publishable, tokens, database, clock, log });
   const pinpoint: RequestHandler = (request, response) => {

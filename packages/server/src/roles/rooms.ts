@@ -22,10 +22,12 @@ import type { Services } from '../edge/index.ts';
 import { campaignExists } from '../engagement/index.ts';
 import { eraseFacts } from '../events/index.ts';
 import { eraseMessaging } from '../messaging/index.ts';
+import { eraseStreams } from '../streams/index.ts';
 import type { ProcessContext } from './process.ts';
 
 /** What each room does when an application is deleted. */
 export const erasers: readonly ApplicationEraser[] = [
+  { room: 'streams', erase: eraseStreams },
   { room: 'messaging', erase: eraseMessaging },
   { room: 'analytics', erase: eraseAnalytics },
   { room: 'audience', erase: eraseAudience },

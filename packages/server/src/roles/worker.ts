@@ -1,10 +1,17 @@
 import { setPriority } from 'node:os';
 import { analyticsRollups, kpiResults } from '../analytics/index.ts';
-import { campaignCounters, campaignTriggers, createCampaignScheduler } from '../engagement/index.ts';
+import {
+  activityIds,
+  campaignCounters,
+  campaignTriggers,
+  createCampaignScheduler,
+} from '../engagement/index.ts';
 import { createNumberer, createSubscriber, ensurePartitions } from '../events/index.ts';
 import { jobList } from '../jobs.ts';
+import { configuredAwsClient } from '../platform/aws-request.ts';
 import { startJobs } from '../platform/jobs.ts';
 import { registerWorker } from '../platform/workers.ts';
+import { createStreamRunner } from '../streams/index.ts';
 import { showInstallation, showPipeline } from './figures.ts';
 import { startHttpServer } from './http-server.ts';
 import type { ProcessContext, Role } from './process.ts';
@@ -41,11 +48,20 @@ export function createWorkerRole(context: ProcessContext): Role {
     const subscribers = [campaignCounters, kpiResults, analyticsRollups, triggers].map((subscriber) =>
       createSubscriber({ database, log, ...subscriber }),
     );
+    const streams = createStreamRunner({
+      ...context,
+      workerId,
+      accountId: config.accountId,
+      activityIds,
+      aws: configuredAwsClient(config, clock),
+      outbound: { allowPrivateHosts: config.allowPrivateHosts },
+    });
     const numberer = createNumberer({
       database,
       log,
       onNumbered: () => {
         for (const subscriber of subscribers) subscriber.wake();
+        streams.wake();
       },
     });
     const scheduler = createCampaignScheduler({
@@ -66,13 +82,14 @@ export function createWorkerRole(context: ProcessContext): Role {
     pipeline.startWorker();
     numberer.start();
     for (const subscriber of subscribers) subscriber.start();
+    streams.start();
     scheduler.start();
     stop = async () => {
       await scheduler.stop();
       await Promise.all([jobs.stop(), pipeline.drain(drainMs)]);
       await renderer.close();
       await numberer.stop();
-      await Promise.all(subscribers.map((subscriber) => subscriber.stop()));
+      await Promise.all([...subscribers, streams].map((subscriber) => subscriber.stop()));
       // Last: until here others must not take over.
       await registration.stop();
     };

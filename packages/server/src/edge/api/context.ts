@@ -6,10 +6,12 @@ import type {
   Tokens,
 } from '../../accounts/index.ts';
 import type { Pipeline, Provider, ProviderAccounts, ProviderContext } from '../../messaging/index.ts';
+import type { Clock } from '../../platform/clock.ts';
 import type { Config } from '../../platform/config.ts';
 import type { Database } from '../../platform/database.ts';
 import type { Log } from '../../platform/log.ts';
 import type { ObjectStore } from '../../platform/objects.ts';
+import type { Streams } from '../../streams/index.ts';
 
 /** What the routes use; made once by the api role. */
 export interface ApiContext {
@@ -25,6 +27,8 @@ export interface ApiContext {
   providers: readonly Provider[];
   providerAccounts: ProviderAccounts;
   providerContext: ProviderContext;
+  streams: Streams;
+  clock: Clock;
 }
 
 declare module 'fastify' {

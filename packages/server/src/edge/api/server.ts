@@ -20,6 +20,7 @@ import { objectRoutes } from './objects.ts';
 import { createProblemHandler, problemSchema, unstorableMember } from './problem.ts';
 import { accountRoutes } from './provider-accounts.ts';
 import { segmentRoutes } from './segments.ts';
+import { streamRoutes } from './streams.ts';
 import { suppressionRoutes } from './suppressions.ts';
 
 /** JSON bodies; attachments travel in them as base64. */
@@ -81,6 +82,7 @@ export async function createApi(context: ApiContext): Promise<Api> {
     objectRoutes,
     inboxRoutes,
     suppressionRoutes,
+    streamRoutes,
     inboxPage,
   ];
   for (const route of routes) await api.register(async (scope) => route(scope, context));

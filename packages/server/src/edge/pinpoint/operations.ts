@@ -3,6 +3,7 @@ import { apps } from './apps.ts';
 import { campaigns } from './campaigns.ts';
 import { channels } from './channels.ts';
 import { endpoints } from './endpoints.ts';
+import { eventStreams } from './event-stream.ts';
 import { events } from './events.ts';
 import { jobs } from './jobs.ts';
 import { kpis } from './kpis.ts';
@@ -19,6 +20,7 @@ export const operations: OperationHandlers = {
   ...channels,
   ...endpoints,
   ...events,
+  ...eventStreams,
   ...jobs,
   ...kpis,
   ...messages,

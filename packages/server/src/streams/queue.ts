@@ -1,0 +1,118 @@
+import type { StoredFact } from '../events/index.ts';
+import type { Database } from '../platform/database.ts';
+import { type FactRange, forbidScans, type SliceRow, selectFacts, selectSlices } from './queue.sql.ts';
+import { heldCount } from './source.ts';
+
+/** Facts that a stream delivers in one round, and the place that its cursor has afterwards. */
+export interface Window {
+  facts: (StoredFact & { position: number })[];
+  /** Everything below it is in `facts`, or was before. */
+  end: { position: number; seq: number };
+  /** More is likely to wait. */
+  full: boolean;
+}
+
+export interface WindowLimits {
+  facts: number;
+  /** Of the facts as they are stored. */
+  bytes: number;
+  /** Records that the facts will make: a fact of a window held back is many. */
+  records: number;
+}
+
+/** Slices looked at in one round. */
+const maxSlices = 500;
+const lastSeq = 0x7fffffff;
+
+/** The next facts of a stream; undefined when nothing waits. */
+export async function readWindow(
+  database: Database,
+  stream: { id: string; applicationId: string },
+  limits: WindowLimits,
+): Promise<Window | undefined> {
+  return await database.transaction(async (tx) => {
+    const { rows: slices } = await tx.query<SliceRow>(selectSlices(stream.id, maxSlices));
+    if (slices.length === 0) return undefined;
+    let count = 0;
+    let expected = 0;
+    while (count < slices.length && (count === 0 || expected + slices[count]!.facts <= limits.facts)) {
+      expected += slices[count]!.facts;
+      count++;
+    }
+    const taken = slices.slice(0, count);
+    const ranges = taken.map((slice) => ({ ...slice, toSeq: lastSeq }));
+    await tx.query(forbidScans);
+    const { rows } = await tx.query<StoredFact & { position: number }>(
+      selectFacts(stream.applicationId, ranges, limits.facts, limits.bytes),
+    );
+    const facts = withinRecords(rows, limits.records);
+    // What the database did not answer though there was room for it was erased.
+    const whole =
+      facts.length === rows.length && rows.length < limits.facts && (await isWhole(rows, expected, ranges));
+    const last = facts.at(-1);
+    const end =
+      whole || !last
+        ? { position: taken.at(-1)!.position + 1, seq: 0 }
+        : { position: last.position, seq: last.seq + 1 };
+    return { facts, end, full: !whole || count < slices.length || slices.length === maxSlices };
+
+    /** All that the ranges hold was read, and not cut for its size. */
+    async function isWhole(
+      read: StoredFact[],
+      expectedFacts: number,
+      of: readonly FactRange[],
+    ): Promise<boolean> {
+      if (read.length >= expectedFacts) return true;
+      const rest = await tx.query(
+        selectFacts(stream.applicationId, restOf(of, facts.at(-1)), 1, limits.bytes),
+      );
+      return rest.rows.length === 0;
+    }
+  });
+}
+
+/** The ranges without what lies up to `last`. */
+function restOf(
+  ranges: readonly FactRange[],
+  last: { position: number; seq: number } | undefined,
+): FactRange[] {
+  if (!last) return [...ranges];
+  return ranges
+    .filter(({ position }) => position >= last.position)
+    .map((range) => (range.position === last.position ? { ...range, fromSeq: last.seq + 1 } : range));
+}
+
+/** As many facts as make `max` records, one at least. */
+function withinRecords<Fact extends StoredFact>(facts: Fact[], max: number): Fact[] {
+  let records = 0;
+  const end = facts.findIndex((fact, index) => {
+    records += Math.max(heldCount(fact), fact.type.startsWith('message.') ? 2 : 1);
+    return index > 0 && records > max;
+  });
+  return end === -1 ? facts : facts.slice(0, end);
+}
+
+/** Facts that a dead letter names, at most as many as a round takes; fewer when they were erased since. */
+export async function readRange(
+  database: Database,
+  applicationId: string,
+  range: FactRange,
+  limits: WindowLimits,
+): Promise<{ facts: StoredFact[]; rest: number | undefined }> {
+  return await database.transaction(async (tx) => {
+    await tx.query(forbidScans);
+    const { rows } = await tx.query<StoredFact>(
+      selectFacts(applicationId, [range], limits.facts + 1, limits.bytes),
+    );
+    const facts = withinRecords(rows.slice(0, limits.facts), limits.records);
+    const last = facts.at(-1);
+    if (!last) return { facts, rest: undefined };
+    const after = rows[facts.length]?.seq;
+    if (after !== undefined) return { facts, rest: after };
+    // Cut for its size, perhaps.
+    const more = await tx.query<StoredFact>(
+      selectFacts(applicationId, [{ ...range, fromSeq: last.seq + 1 }], 1, limits.bytes),
+    );
+    return { facts, rest: more.rows[0]?.seq };
+  });
+}
