@@ -1,4 +1,5 @@
-import type { SegmentDimensions, SegmentGroup, SegmentGroupList } from '@aws-sdk/client-pinpoint';
+import type { AttributeDimension, MetricDimension } from '@aws-sdk/client-pinpoint';
+import type { SegmentDefinition } from '../packages/server/src/audience/index.ts';
 
 /** An endpoint as the oracle knows it: plain maps, no SQL anywhere. */
 export interface OracleEndpoint {
@@ -14,10 +15,32 @@ export interface OracleEndpoint {
   activeAt: number | null;
 }
 
-export interface OracleDefinition {
-  Dimensions?: SegmentDimensions;
-  SegmentGroups?: SegmentGroupList;
+/** What an endpoint's app reported. Times in milliseconds. */
+export interface OracleEvent {
+  endpointId: string;
+  type: string;
+  at: number;
+  attributes: Map<string, string>;
+  metrics: Map<string, number>;
+  /** The endpoint's user at that time. */
+  userId: string | null;
 }
+
+/** A message of a campaign (or of none), and what became of it. */
+export interface OracleMessage {
+  id: string;
+  endpointId: string | null;
+  campaignId: string | null;
+  isTest: boolean;
+  facts: { type: string; at: number; bounce?: 'hard' | 'soft'; machine?: boolean }[];
+}
+
+export type OracleDefinition = SegmentDefinition;
+export type OracleDimensions = NonNullable<SegmentDefinition['Dimensions']>;
+export type OracleGroup = NonNullable<NonNullable<SegmentDefinition['SegmentGroups']>['Groups']>[number];
+type Behaviours = NonNullable<OracleDimensions['Behavior']>;
+export type OracleEventCriterion = NonNullable<Behaviours['Events']>[number];
+export type OracleCampaignCriterion = NonNullable<Behaviours['Campaigns']>[number];
 
 export interface OracleWorld {
   now: number;
@@ -26,6 +49,8 @@ export interface OracleWorld {
   /** Definitions by segment, version 1 first. */
   segments: Map<string, OracleDefinition[]>;
   imports: Map<string, { endpoints: Set<string>; users: Set<string> }>;
+  events: OracleEvent[];
+  messages: OracleMessage[];
 }
 
 type Ids = Set<string>;
@@ -56,7 +81,7 @@ function segmentMembers(world: OracleWorld, id: string, version?: number): Ids {
   return members(world, version === undefined ? versions.at(-1)! : versions[version - 1]!);
 }
 
-function groupMembers(world: OracleWorld, group: SegmentGroup): Ids {
+function groupMembers(world: OracleWorld, group: OracleGroup): Ids {
   const everybody = wholeApplication(world);
   const sources = (group.SourceSegments ?? []).map(({ Id, Version }) => segmentMembers(world, Id!, Version));
   const base = combine(group.SourceType ?? 'ALL', sources, everybody);
@@ -109,7 +134,7 @@ function wholeApplication(world: OracleWorld): Ids {
   return indexOf(world).registered;
 }
 
-function meetsAll(world: OracleWorld, dimensions: SegmentDimensions, endpoint: OracleEndpoint): boolean {
+function meetsAll(world: OracleWorld, dimensions: OracleDimensions, endpoint: OracleEndpoint): boolean {
   const user = endpoint.userId === null ? undefined : world.users.get(endpoint.userId);
   const results: boolean[] = [];
   for (const [name, one] of Object.entries(dimensions.Attributes ?? {})) {
@@ -149,7 +174,103 @@ function meetsAll(world: OracleWorld, dimensions: SegmentDimensions, endpoint: O
     const active = endpoint.activeAt !== null && endpoint.activeAt >= world.now - days * 86_400_000;
     results.push(active === (recency.RecencyType === 'ACTIVE'));
   }
+  for (const criterion of dimensions.Behavior?.Events ?? []) {
+    results.push(behaves(world, endpoint, criterion, (one) => eventsOf(world, one, criterion)));
+  }
+  for (const criterion of dimensions.Behavior?.Campaigns ?? []) {
+    results.push(behaves(world, endpoint, criterion, (one) => messagesOf(world, one, criterion)));
+  }
   return results.every(Boolean);
+}
+
+/** The count, straight from the lists: of the endpoint, or of all endpoints that its user has. */
+function behaves(
+  world: OracleWorld,
+  endpoint: OracleEndpoint,
+  criterion: OracleEventCriterion | OracleCampaignCriterion,
+  countOf: (endpoint: OracleEndpoint) => number,
+): boolean {
+  const { Count, DimensionType, Scope } = criterion;
+  const whose =
+    Scope === 'USER' && endpoint.userId !== null
+      ? logOf(world).endpointsOf.get(endpoint.userId)!
+      : [endpoint];
+  const total = whose.reduce((sum, one) => sum + countOf(one), 0);
+  const did = Count ? metric(total, Count.ComparisonOperator, Count.Value) : total > 0;
+  return did === (DimensionType !== 'EXCLUSIVE');
+}
+
+function eventsOf(world: OracleWorld, endpoint: OracleEndpoint, criterion: OracleEventCriterion): number {
+  const { Attributes = {}, EventType, Metrics = {}, Scope } = criterion;
+  return (logOf(world).events.get(endpoint.id) ?? []).filter(
+    (event) =>
+      EventType.Values.includes(event.type) &&
+      within(world, criterion, event.at) &&
+      (Scope !== 'USER' || event.userId === null || event.userId === endpoint.userId) &&
+      meetsFilters(event, Attributes, Metrics),
+  ).length;
+}
+
+function meetsFilters(
+  event: OracleEvent,
+  attributes: Record<string, AttributeDimension>,
+  metrics: Record<string, MetricDimension>,
+): boolean {
+  for (const [name, { AttributeType, Values }] of Object.entries(attributes)) {
+    const value = event.attributes.get(name);
+    if (!attribute(value === undefined ? [] : [value], AttributeType, Values!)) return false;
+  }
+  return Object.entries(metrics).every(([name, { ComparisonOperator, Value }]) =>
+    metric(event.metrics.get(name), ComparisonOperator!, Value!),
+  );
+}
+
+function messagesOf(
+  world: OracleWorld,
+  endpoint: OracleEndpoint,
+  criterion: OracleCampaignCriterion,
+): number {
+  const { CampaignId, Interaction } = criterion;
+  const wanted = { SENT: 'sent', DELIVERED: 'sent', OPENED: 'opened', CLICKED: 'clicked' }[Interaction];
+  return (logOf(world).messages.get(endpoint.id) ?? []).filter((message) => {
+    if (message.isTest || message.campaignId === null) return false;
+    if (CampaignId !== undefined && message.campaignId !== CampaignId) return false;
+    if (Interaction === 'DELIVERED' && message.facts.some(({ bounce }) => bounce === 'hard')) return false;
+    return message.facts.some(
+      ({ type, at, machine }) => type === wanted && machine !== true && within(world, criterion, at),
+    );
+  }).length;
+}
+
+function within(
+  { now }: OracleWorld,
+  { Window }: OracleEventCriterion | OracleCampaignCriterion,
+  at: number,
+): boolean {
+  if (!Window) return true;
+  if ('Last' in Window) return at >= now - Window.Last * (Window.Unit === 'HOURS' ? 3_600_000 : 86_400_000);
+  const { Start, End } = Window;
+  return (Start === undefined || at >= instant(Start)!) && (End === undefined || at < instant(End)!);
+}
+
+interface Log {
+  events: Map<string, OracleEvent[]>;
+  messages: Map<string | null, OracleMessage[]>;
+  endpointsOf: Map<string | null, OracleEndpoint[]>;
+}
+
+const logs = new WeakMap<OracleWorld, Log>();
+
+function logOf(world: OracleWorld): Log {
+  const known = logs.get(world);
+  if (known) return known;
+  const log = {
+    events: Map.groupBy(world.events, ({ endpointId }) => endpointId),
+    messages: Map.groupBy(world.messages, ({ endpointId }) => endpointId),
+    endpointsOf: Map.groupBy(world.endpoints, ({ userId }) => userId),
+  };
+  logs.set(world, log);
+  return log;
 }
 
 function attribute(own: string[], operator = 'INCLUSIVE', values: string[] = []): boolean {

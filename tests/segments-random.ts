@@ -1,5 +1,15 @@
-import type { AttributeDimension, SegmentDimensions, SegmentGroup } from '@aws-sdk/client-pinpoint';
-import type { OracleDefinition, OracleEndpoint, OracleWorld } from './segments-oracle.ts';
+import type { AttributeDimension } from '@aws-sdk/client-pinpoint';
+import type {
+  OracleCampaignCriterion,
+  OracleDefinition,
+  OracleDimensions,
+  OracleEndpoint,
+  OracleEvent,
+  OracleEventCriterion,
+  OracleGroup,
+  OracleMessage,
+  OracleWorld,
+} from './segments-oracle.ts';
 
 /** Random numbers that a seed repeats (mulberry32). */
 export interface Random {
@@ -208,7 +218,109 @@ export function randomWorld(random: Random, count: number, now: number): OracleW
   }
   // Listed by another segment as well, which does not make it visible there.
   imports.get('import-endpoints')!.endpoints.add('import-own.0');
-  return { now, endpoints, users, segments: new Map(), imports };
+  const events = endpoints.flatMap((one) => endpointEvents(random, one, now));
+  // Of an endpoint that was deleted since.
+  events.push({ ...events[0]!, endpointId: 'deleted' });
+  const messages = endpoints.flatMap((one) => endpointMessages(random, one.id, now));
+  return { now, endpoints, users, segments: new Map(), imports, events, messages };
+}
+
+const eventTypes = ['purchase', '_session.start', 'a.b', '__proto__', "it's", 'message.sent'];
+const campaignIds = ['campaign-1', 'campaign-2', '__proto__'];
+
+/** Within 40 days, some exactly where a window begins or a millisecond beside it. */
+function moment(random: Random, now: number): number {
+  if (random.chance(0.1)) return now - random.pick([1, 2, 7, 14, 30]) * dayMs + random.pick([-1, 0, 1]);
+  if (random.chance(0.05)) return Date.parse(random.pick(edges)) + random.pick([-1, 0, 1]);
+  return now - Math.floor(random.next() * 40 * dayMs);
+}
+
+function endpointEvents(random: Random, { id, userId }: OracleEndpoint, now: number): OracleEvent[] {
+  return Array.from({ length: random.pick([0, 0, 1, 1, 2, 3, 5, 12]) }, () => {
+    const own = new Map<string, string>();
+    const metrics = new Map<string, number>();
+    for (const name of names) {
+      if (random.chance(0.2)) own.set(name, random.pick(values));
+      if (random.chance(0.1)) metrics.set(name, random.pick(numbers));
+    }
+    return {
+      endpointId: id,
+      type: random.pick(eventTypes),
+      at: moment(random, now),
+      attributes: own,
+      metrics,
+      userId: random.chance(0.4) ? null : random.chance(0.8) ? userId : `user-${random.below(2_000)}`,
+    };
+  });
+}
+
+function endpointMessages(random: Random, endpointId: string, now: number): OracleMessage[] {
+  return Array.from({ length: random.pick([0, 0, 0, 1, 1, 2, 4]) }, (_, index) => {
+    const sentAt = moment(random, now);
+    const later = () => Math.min(now, sentAt + Math.floor(random.next() * 3 * dayMs));
+    const facts: OracleMessage['facts'] = [];
+    if (random.chance(0.9)) facts.push({ type: 'sent', at: sentAt });
+    if (random.chance(0.3)) facts.push({ type: 'delivered', at: later() });
+    if (random.chance(0.2))
+      facts.push({ type: 'bounced', at: later(), bounce: random.pick(['hard', 'soft']) });
+    for (const type of ['opened', 'clicked'])
+      for (let times = random.pick([0, 0, 1, 3]); times > 0; times--)
+        facts.push({ type, at: later(), machine: random.chance(0.3) });
+    return {
+      id: `${endpointId}#${index}`,
+      endpointId: random.chance(0.02) ? null : endpointId,
+      campaignId: random.chance(0.1) ? null : random.pick(campaignIds),
+      isTest: random.chance(0.05),
+      facts,
+    };
+  });
+}
+
+const edges = ['2026-11-01', '2026-11-11T10:15Z', '2026-11-20'];
+
+/** How often, when and whose, of a criterion on behaviour. */
+function behaviour(
+  random: Random,
+): Pick<OracleEventCriterion, 'Count' | 'DimensionType' | 'Scope' | 'Window'> {
+  const windows: OracleEventCriterion['Window'][] = [
+    undefined,
+    { Last: random.pick([1, 2, 7, 14, 30]), Unit: 'DAYS' },
+    { Last: random.pick([1, 24, 48, 168]), Unit: 'HOURS' },
+    { Start: edges[random.below(2)]!, End: edges[2]! },
+    random.chance(0.5) ? { Start: random.pick(edges) } : { End: random.pick(edges) },
+  ];
+  const Window = random.pick(windows);
+  const counts = [0, 1, 1, 2, 3, 5];
+  return {
+    ...(random.chance(0.6) && {
+      Count: { ComparisonOperator: random.pick(operators), Value: random.pick(counts) },
+    }),
+    ...(random.chance(0.5) && { DimensionType: random.pick(['INCLUSIVE', 'EXCLUSIVE'] as const) }),
+    ...(random.chance(0.5) && { Scope: random.pick(['ENDPOINT', 'USER', 'USER'] as const) }),
+    ...(Window && { Window }),
+  };
+}
+
+function eventCriterion(random: Random): OracleEventCriterion {
+  const Values = Array.from({ length: random.pick([1, 1, 2]) }, () => random.pick(eventTypes));
+  return {
+    EventType: { Values },
+    ...(random.chance(0.4) && { Attributes: record(random, () => attributeDimension(random)) }),
+    ...(random.chance(0.3) && { Metrics: record(random, () => metricDimension(random)) }),
+    ...behaviour(random),
+  };
+}
+
+function campaignCriterion(random: Random): OracleCampaignCriterion {
+  return {
+    ...(random.chance(0.7) && { CampaignId: random.pick([...campaignIds, 'none']) }),
+    Interaction: random.pick(['SENT', 'DELIVERED', 'OPENED', 'CLICKED'] as const),
+    ...behaviour(random),
+  };
+}
+
+function metricDimension(random: Random) {
+  return { ComparisonOperator: random.pick(operators), Value: random.pick(numbers) };
 }
 
 function attributeDimension(random: Random): AttributeDimension {
@@ -268,13 +380,19 @@ function setDimension<Value extends string>(random: Random, from: readonly Value
   };
 }
 
-const operators = ['GREATER_THAN', 'GREATER_THAN_OR_EQUAL', 'LESS_THAN', 'LESS_THAN_OR_EQUAL', 'EQUAL'];
+const operators = [
+  'GREATER_THAN',
+  'GREATER_THAN_OR_EQUAL',
+  'LESS_THAN',
+  'LESS_THAN_OR_EQUAL',
+  'EQUAL',
+] as const;
 
-function dimensions(random: Random): SegmentDimensions {
-  const one: SegmentDimensions = {};
+function dimensions(random: Random): OracleDimensions {
+  const one: OracleDimensions = {};
   // One or two kinds: more of them select nobody.
   for (let kind = random.pick([0, 1, 1, 1, 2]); kind > 0; kind--) {
-    switch (random.below(7)) {
+    switch (random.below(10)) {
       case 0:
       case 1:
         one.Attributes = record(random, () => attributeDimension(random));
@@ -283,10 +401,7 @@ function dimensions(random: Random): SegmentDimensions {
         one.UserAttributes = record(random, () => attributeDimension(random));
         break;
       case 3:
-        one.Metrics = record(random, () => ({
-          ComparisonOperator: random.pick(operators),
-          Value: random.pick(numbers),
-        }));
+        one.Metrics = record(random, () => metricDimension(random));
         break;
       case 4:
         one.Demographic = random.chance(0.5)
@@ -305,12 +420,22 @@ function dimensions(random: Random): SegmentDimensions {
             };
         break;
       }
-      default:
+      case 6:
         one.Behavior = {
+          ...one.Behavior,
           Recency: {
             Duration: random.pick(['HR_24', 'DAY_7', 'DAY_14', 'DAY_30'] as const),
             RecencyType: random.pick(['ACTIVE', 'INACTIVE'] as const),
           },
+        };
+        break;
+      case 7:
+        one.Behavior = { ...one.Behavior, Campaigns: [campaignCriterion(random)] };
+        break;
+      default:
+        one.Behavior = {
+          ...one.Behavior,
+          Events: Array.from({ length: random.pick([1, 1, 2]) }, () => eventCriterion(random)),
         };
     }
   }
@@ -326,7 +451,7 @@ export function randomDefinition(
 ): OracleDefinition {
   if (random.chance(0.25)) return { Dimensions: dimensions(random) };
   const many = <T>(most: number, make: () => T) => Array.from({ length: random.below(most + 1) }, make);
-  const group = (): SegmentGroup => ({
+  const group = (): OracleGroup => ({
     Dimensions: many(3, () => dimensions(random)),
     SourceSegments: many(2, () => {
       const [Id, versions] = random.pick(sources);

@@ -1,6 +1,7 @@
 import sql, { type Sql } from 'sql-template-tag';
 import { systemClock } from '../../platform/clock.ts';
 import type { Queryable } from '../../platform/database.ts';
+import type { BehaviourJoins } from './behaviour.sql.ts';
 import type { Condition, DimensionSet, Group, Join } from './criteria.ts';
 import { all, any, type Expression, everything, given, not, render } from './expression.ts';
 import {
@@ -39,11 +40,18 @@ export interface CompiledSegment {
   tree: PredicateNode;
   /** Imported segments in it, whose own members (never registered) it can have. */
   importedIds: string[];
+  /** What it counts of behaviour; `from` joins it. */
+  behaviour: BehaviourJoins;
 }
 
 export interface CompileOptions {
-  /** Milliseconds since the epoch that recency counts back from; default: now. */
+  /** Milliseconds since the epoch that recency and windows count back from; default: now. */
   now?: number;
+  /**
+   * The statement will be about few endpoints (hundreds, named by their ids), not about the whole application: their
+   * behaviour is looked up endpoint by endpoint instead of being counted for everybody.
+   */
+  fewEndpoints?: boolean;
 }
 
 /**
@@ -71,8 +79,11 @@ export function compileResolved(
   const importedIds = [...new Set(listImported(root))];
   const onlyRegistered = importedIds.length === 0;
   const compiler: Compiler = {
-    joins: noJoins(),
-    now: options.now ?? systemClock.now(),
+    joins: noJoins({
+      applicationId,
+      now: options.now ?? systemClock.now(),
+      fewEndpoints: options.fewEndpoints ?? false,
+    }),
     // Without imported segments only registered endpoints can be members, which is then said once, at the top.
     registered: onlyRegistered ? everything : registered,
   };
@@ -82,12 +93,18 @@ export function compileResolved(
     : node;
   const from = fromEndpoints(compiler.joins);
   const where = sql`e.application_id = ${applicationId} and ${render(tree.expression)}`;
-  return { members: sql`select e.id from ${from} where ${where}`, from, where, tree, importedIds };
+  return {
+    members: sql`select e.id from ${from} where ${where}`,
+    from,
+    where,
+    tree,
+    importedIds,
+    behaviour: compiler.joins.behaviour,
+  };
 }
 
 interface Compiler {
   joins: Joins;
-  now: number;
   /** The whole application, which is what NONE is the complement in. */
   registered: Expression;
 }
@@ -150,7 +167,7 @@ function dimensionsNode(set: DimensionSet, compiler: Compiler): PredicateNode {
       what: { kind: 'condition', condition },
       path: condition.path,
       join: 'ALL',
-      expression: conditionExpression(condition, compiler.joins, compiler.now),
+      expression: conditionExpression(condition, compiler.joins),
       parts: [],
     }),
   );

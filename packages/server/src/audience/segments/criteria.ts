@@ -1,7 +1,21 @@
-import type { SegmentDimensions, SegmentGroupList } from '@aws-sdk/client-pinpoint';
+import type { SegmentDimensions, SegmentGroup, SegmentGroupList } from '@aws-sdk/client-pinpoint';
 import { badMember } from '../../platform/errors.ts';
+import {
+  type BehaviourCondition,
+  type Behaviours,
+  behaviourLimits,
+  type EventFilter,
+  readCampaignCriteria,
+  readEventCriteria,
+} from './behaviour.ts';
 import { parseInstant } from './instant.ts';
 import { elements, entries, finiteNumber, keyPath, members, oneOf, text, wholeNumber } from './members.ts';
+import {
+  type AttributeOperator,
+  attributeOperators,
+  type MetricOperator,
+  metricOperators,
+} from './operators.ts';
 
 /** Bounds of one definition. Pinpoint documents 100 dimensions, 100 values and 100 characters a value. */
 export const definitionLimits = {
@@ -16,36 +30,21 @@ export const definitionLimits = {
 /** RangeInKilometers when it is not given. The model says no default; coordinates are kept to about this precision. */
 export const defaultRangeKm = 10;
 
-export const attributeOperators = [
-  'INCLUSIVE',
-  'EXCLUSIVE',
-  'CONTAINS',
-  'BEFORE',
-  'AFTER',
-  'ON',
-  'BETWEEN',
-] as const;
-export const metricOperators = [
-  'GREATER_THAN',
-  'GREATER_THAN_OR_EQUAL',
-  'LESS_THAN',
-  'LESS_THAN_OR_EQUAL',
-  'EQUAL',
-] as const;
 export const durations = ['HR_24', 'DAY_7', 'DAY_14', 'DAY_30'] as const;
 export const recencies = ['ACTIVE', 'INACTIVE'] as const;
 export const fields = ['AppVersion', 'Channel', 'DeviceType', 'Make', 'Model', 'Platform'] as const;
 const setOperators = ['INCLUSIVE', 'EXCLUSIVE'] as const;
 const joins = ['ALL', 'ANY', 'NONE'] as const;
 
-export type AttributeOperator = (typeof attributeOperators)[number];
-export type MetricOperator = (typeof metricOperators)[number];
 export type Duration = (typeof durations)[number];
 /** How several groups, source segments or dimensions are joined. */
 export type Join = (typeof joins)[number];
 
 /** One test of one endpoint. `path` is where it stands in the definition. */
-export type Condition = { path: string } & (
+export type Condition = BehaviourCondition | EndpointCondition;
+
+/** One that looks at the endpoint alone. */
+export type EndpointCondition = { path: string } & (
   | {
       kind: 'attribute';
       of: 'endpoint' | 'user';
@@ -90,15 +89,29 @@ export type Criteria<Source = SourceReference> =
   | { kind: 'dimensions'; path: string; dimensions: DimensionSet }
   | { kind: 'groups'; path: string; include: Join; groups: Group<Source>[] };
 
+/** Pinpoint's SegmentDimensions, with what we know of behaviour beside its Recency. */
+export interface Dimensions extends SegmentDimensions {
+  Behavior?: Behaviours;
+}
+
 /** A segment's definition as it is stored and as it travels: one of the two members, or none. */
 export interface SegmentDefinition {
-  Dimensions?: SegmentDimensions;
-  SegmentGroups?: SegmentGroupList;
+  Dimensions?: Dimensions;
+  SegmentGroups?: Omit<SegmentGroupList, 'Groups'> & {
+    Groups?: (Omit<SegmentGroup, 'Dimensions'> & { Dimensions?: Dimensions[] })[];
+  };
 }
 
 interface Tally {
   conditions: number;
   values: number;
+  behaviours: number;
+}
+
+/** Reading of the maps of attributes and metrics, which an event has as an endpoint has them. */
+export interface DefinitionReader {
+  attributes(input: unknown, path: string): EventFilter[];
+  metrics(input: unknown, path: string): EventFilter[];
 }
 
 /**
@@ -111,10 +124,19 @@ export function readCriteria(definition: SegmentDefinition): Criteria {
   if (dimensions != null && groups != null) {
     throw badMember('$.SegmentGroups', 'expected either Dimensions or SegmentGroups, not both');
   }
-  const tally: Tally = { conditions: 0, values: 0 };
+  const tally: Tally = { conditions: 0, values: 0, behaviours: 0 };
   if (groups != null) return readGroups(groups, '$.SegmentGroups', tally);
   const path = '$.Dimensions';
   return { kind: 'dimensions', path, dimensions: readDimensions(dimensions ?? {}, path, tally) };
+}
+
+/** Every criterion on behaviour in `criteria` itself. */
+export function behaviourConditions(criteria: Criteria<unknown>): BehaviourCondition[] {
+  const sets =
+    criteria.kind === 'dimensions'
+      ? [criteria.dimensions]
+      : criteria.groups.flatMap((group) => group.dimensions);
+  return sets.flatMap((set) => set.conditions.filter((condition) => condition.kind === 'behaviour'));
 }
 
 /** Every reference to another segment in `criteria`. */
@@ -180,7 +202,7 @@ function readDimensions(input: unknown, path: string, tally: Tally): DimensionSe
     ...readMetrics(member('Metrics') ?? {}, `${path}.Metrics`),
     ...readDemographic(member('Demographic') ?? {}, `${path}.Demographic`, tally),
     ...readLocation(member('Location') ?? {}, `${path}.Location`, tally),
-    ...readBehavior(member('Behavior') ?? {}, `${path}.Behavior`),
+    ...readBehavior(member('Behavior') ?? {}, `${path}.Behavior`, tally),
   ];
   tally.conditions += conditions.length;
   if (tally.conditions > definitionLimits.conditions) {
@@ -190,6 +212,12 @@ function readDimensions(input: unknown, path: string, tally: Tally): DimensionSe
 }
 
 function readAttributes(input: unknown, of: 'endpoint' | 'user', path: string, tally: Tally): Condition[] {
+  return attributeTests(input, path, tally).map((test) => ({ ...test, of }));
+}
+
+type AttributeTest = { path: string } & Extract<EventFilter, { kind: 'attribute' }>;
+
+function attributeTests(input: unknown, path: string, tally: Tally): AttributeTest[] {
   return entries(input, path).map(([name, dimension]) => {
     const at = keyPath(path, name);
     nameLength(name, path);
@@ -197,7 +225,7 @@ function readAttributes(input: unknown, of: 'endpoint' | 'user', path: string, t
     const operator = oneOf(attributeOperators, member('AttributeType') ?? 'INCLUSIVE', `${at}.AttributeType`);
     const values = readValues(member('Values'), `${at}.Values`, tally);
     checkOperands(operator, values, `${at}.Values`);
-    return { kind: 'attribute', path: at, of, name, operator, values };
+    return { kind: 'attribute', path: at, name, operator, values };
   });
 }
 
@@ -226,7 +254,10 @@ function checkOperands(operator: AttributeOperator, values: string[], path: stri
   }
 }
 
-function readMetrics(input: unknown, path: string): Condition[] {
+function readMetrics(
+  input: unknown,
+  path: string,
+): ({ path: string } & Extract<EventFilter, { kind: 'metric' }>)[] {
   return entries(input, path).map(([name, dimension]) => {
     const at = keyPath(path, name);
     nameLength(name, path);
@@ -295,19 +326,35 @@ function readPoint(input: unknown, path: string): Condition {
   };
 }
 
-function readBehavior(input: unknown, path: string): Condition[] {
-  const recency = members(input, path, ['Recency'])('Recency');
-  if (recency == null) return [];
-  const at = `${path}.Recency`;
-  const member = members(recency, at, ['Duration', 'RecencyType']);
-  return [
-    {
-      kind: 'recency',
-      path: at,
-      duration: oneOf(durations, member('Duration'), `${at}.Duration`),
-      recency: oneOf(recencies, member('RecencyType'), `${at}.RecencyType`),
-    },
+function readBehavior(input: unknown, path: string, tally: Tally): Condition[] {
+  const member = members(input, path, ['Campaigns', 'Events', 'Recency']);
+  const reader: DefinitionReader = {
+    attributes: (attributes, at) => attributeTests(attributes, at, tally),
+    metrics: readMetrics,
+  };
+  const recency = member('Recency');
+  const behaviours = [
+    ...readEventCriteria(member('Events') ?? [], `${path}.Events`, reader),
+    ...readCampaignCriteria(member('Campaigns') ?? [], `${path}.Campaigns`),
   ];
+  tally.behaviours += behaviours.length;
+  if (tally.behaviours > behaviourLimits.criteria) {
+    throw badMember(
+      path,
+      `expected at most ${behaviourLimits.criteria} of Events and Campaigns in a segment`,
+    );
+  }
+  return [...(recency == null ? [] : [readRecency(recency, `${path}.Recency`)]), ...behaviours];
+}
+
+function readRecency(input: unknown, path: string): Condition {
+  const member = members(input, path, ['Duration', 'RecencyType']);
+  return {
+    kind: 'recency',
+    path,
+    duration: oneOf(durations, member('Duration'), `${path}.Duration`),
+    recency: oneOf(recencies, member('RecencyType'), `${path}.RecencyType`),
+  };
 }
 
 function readValues(input: unknown, path: string, tally: Tally): string[] {

@@ -1,6 +1,9 @@
 import sql, { join as list } from 'sql-template-tag';
+import { systemClock } from '../../platform/clock.ts';
 import type { Queryable } from '../../platform/database.ts';
 import { badMember, notFound } from '../../platform/errors.ts';
+import { countedColumns } from './behaviour.sql.ts';
+import { type BehaviourCondition, exceedsRetention } from './behaviour.ts';
 import { type CompiledSegment, type CompileOptions, compileSegment, type PredicateNode } from './compile.ts';
 import type { Condition, Join } from './criteria.ts';
 import { isTrue } from './expression.ts';
@@ -37,6 +40,22 @@ export interface SeenEndpoint {
   demographic: unknown;
   location: unknown;
   activeAt: Date | null;
+  /** By criterion, what was counted. */
+  behaviour: ReadonlyMap<BehaviourCondition, SeenBehaviour>;
+}
+
+/** What a criterion on behaviour has counted. */
+export interface SeenBehaviour {
+  count: number;
+  /** When it was done last, in ISO 8601; null for never. */
+  last: string | null;
+  /** The window begins before the first day that the log still has. */
+  incomplete?: true;
+}
+
+export interface ExplainOptions extends CompileOptions {
+  /** POSTRIDER_RETENTION_DAYS, so that an explanation can say what the log does not have any more. */
+  retentionDays?: number;
 }
 
 const mostExplained = 1_000;
@@ -51,14 +70,16 @@ export async function explainSegment(
   applicationId: string,
   target: SegmentTarget,
   endpointId: string,
-  options?: CompileOptions,
+  options: ExplainOptions = {},
 ): Promise<Explanation> {
-  const compiled = await compileSegment(db, applicationId, target, options);
+  const now = options.now ?? systemClock.now();
+  const compiled = await compileSegment(db, applicationId, target, { now, fewEndpoints: true });
   const found = await explainCompiled(
     db,
     applicationId,
     compiled,
     storedIds(endpointId, compiled.importedIds),
+    options.retentionDays,
   );
   const explanations = [...found.values()];
   const explanation = explanations.find(({ matches }) => matches) ?? found.get(endpointId) ?? explanations[0];
@@ -75,27 +96,36 @@ export async function explainEndpoints(
   applicationId: string,
   target: SegmentTarget,
   endpointIds: readonly string[],
-  options?: CompileOptions,
+  options: ExplainOptions = {},
 ): Promise<Map<string, Explanation>> {
   if (endpointIds.length > mostExplained) throw badMember('endpointIds', `expected at most ${mostExplained}`);
-  const compiled = await compileSegment(db, applicationId, target, options);
-  return explainCompiled(db, applicationId, compiled, endpointIds);
+  const now = options.now ?? systemClock.now();
+  const compiled = await compileSegment(db, applicationId, target, { now, fewEndpoints: true });
+  return explainCompiled(db, applicationId, compiled, endpointIds, options.retentionDays);
 }
 
 async function explainCompiled(
   db: Queryable,
   applicationId: string,
-  { from, tree }: CompiledSegment,
+  { from, tree, behaviour }: CompiledSegment,
   endpointIds: readonly string[],
+  retentionDays = 0,
 ): Promise<Map<string, Explanation>> {
   const nodes = flatten(tree);
+  const behaviours = [...new Set(nodes.flatMap((node) => behaviourOf(node) ?? []))];
+  const counts =
+    behaviours.length === 0
+      ? sql`'[]'::jsonb`
+      : sql`jsonb_build_array(${list(behaviours.map((condition) => countedColumns(condition, behaviour)))})`;
   const verdicts = list(
     nodes.map((node) => isTrue(node.expression)),
     ', ',
   );
-  const { rows } = await db.query<SeenEndpoint & { verdicts: boolean[] }>(
+  const { rows } = await db.query<
+    Omit<SeenEndpoint, 'behaviour'> & { verdicts: boolean[]; counts: SeenBehaviour[] }
+  >(
     sql`select e.id, e.segment_id as "segmentId", e.user_id as "userId", e.channel, e.attributes, e.metrics,
-        e.demographic, e.location, array[${verdicts}] as verdicts,
+        e.demographic, e.location, array[${verdicts}] as verdicts, ${counts} as counts,
         (select u.attributes from users u where u.application_id = e.application_id and u.id = e.user_id) as "userAttributes",
         (select a.active_at from endpoint_activity a where a.application_id = e.application_id and a.endpoint_id = e.id) as "activeAt"
       from ${from} where e.application_id = ${applicationId} and e.id = any(${endpointIds}::text[])`,
@@ -103,9 +133,30 @@ async function explainCompiled(
   return new Map(
     rows.map((row) => {
       const verdictOf = new Map(nodes.map((node, index) => [node, row.verdicts[index]!]));
-      return [row.id, explain(tree, row, verdictOf)];
+      const behaviourOfEndpoint = new Map(
+        behaviours.map((condition, index) => [
+          condition,
+          seenBehaviour(
+            row.counts[index]!,
+            exceedsRetention(condition.counted.window, behaviour.now, retentionDays),
+          ),
+        ]),
+      );
+      return [row.id, explain(tree, { ...row, behaviour: behaviourOfEndpoint }, verdictOf)];
     }),
   );
+}
+
+function behaviourOf({ what }: PredicateNode): BehaviourCondition | undefined {
+  return what.kind === 'condition' && what.condition.kind === 'behaviour' ? what.condition : undefined;
+}
+
+function seenBehaviour({ count, last }: SeenBehaviour, isIncomplete: boolean): SeenBehaviour {
+  return {
+    count,
+    last: last === null ? null : new Date(last).toISOString(),
+    ...(isIncomplete && { incomplete: true }),
+  };
 }
 
 function flatten(node: PredicateNode): PredicateNode[] {
@@ -147,6 +198,8 @@ function seenBy(condition: Condition, endpoint: SeenEndpoint): unknown {
       return own(condition.of === 'user' ? endpoint.userAttributes : endpoint.attributes, condition.name);
     case 'metric':
       return own(endpoint.metrics, condition.name);
+    case 'behaviour':
+      return endpoint.behaviour.get(condition);
     case 'recency':
       return endpoint.activeAt?.toISOString() ?? null;
     case 'distance': {

@@ -1,5 +1,5 @@
 import sql, { type Sql } from 'sql-template-tag';
-import type { Queryable } from '../../platform/database.ts';
+import type { Database, Queryable, Transaction } from '../../platform/database.ts';
 import { badMember } from '../../platform/errors.ts';
 import { memberKey } from '../endpoints/row.ts';
 import { type CompiledSegment, type CompileOptions, compileResolved, compileSegment } from './compile.ts';
@@ -15,15 +15,29 @@ export interface SegmentCount {
   channels: { channel: string | null; total: number; messageable: number }[];
 }
 
+/**
+ * Counting behaviour makes one group for each endpoint in the window. PostgreSQL's defaults take handing groups over for so
+ * expensive that it would count alone, and let them spill to the disk early.
+ */
+const countingSettings =
+  "set local parallel_tuple_cost = 0.001; set local parallel_setup_cost = 100; set local work_mem = '64MB'";
+
 /** @throws CallerError as `compileSegment` */
 export async function countSegment(
-  db: Queryable,
+  db: Database | Transaction,
   applicationId: string,
   target: SegmentTarget,
   options?: CompileOptions,
 ): Promise<SegmentCount> {
   const compiled = await compileSegment(db, applicationId, target, options);
-  const { rows } = await db.query<SegmentCount['channels'][number]>(countStatement(compiled));
+  const count = (on: Queryable) => on.query<SegmentCount['channels'][number]>(countStatement(compiled));
+  const { rows } =
+    compiled.behaviour.counts.size > 0 && 'transaction' in db
+      ? await db.transaction(async (tx) => {
+          await tx.query(countingSettings);
+          return await count(tx);
+        })
+      : await count(db);
   const sum = (member: 'total' | 'messageable') => rows.reduce((total, row) => total + row[member], 0);
   return { total: sum('total'), messageable: sum('messageable'), channels: rows };
 }
@@ -100,7 +114,7 @@ export async function isMember(
   const resolution = await resolveSegment(db, applicationId, { segmentId });
   if (resolutions.size >= mostResolutions) resolutions.delete(resolutions.keys().next().value!);
   resolutions.set(key, resolution);
-  const compiled = compileResolved(applicationId, resolution.root, options);
+  const compiled = compileResolved(applicationId, resolution.root, { ...options, fewEndpoints: true });
   const { rows } = await db.query<{ member: boolean }>(sql`select ${isOneOf(compiled, who)} as member`);
   return rows[0]!.member;
 }
@@ -113,7 +127,7 @@ async function ask(
   who: { endpointId: string } | { userId: string },
   options?: CompileOptions,
 ): Promise<boolean | undefined> {
-  const compiled = compileResolved(applicationId, root, options);
+  const compiled = compileResolved(applicationId, root, { ...options, fewEndpoints: true });
   const { rows } = await db.query<{ member: boolean; states: Record<string, string> }>(
     sql`select ${isOneOf(compiled, who)} as member,
       (${selectStates(applicationId, [...states.keys()])}) as states`,
@@ -123,7 +137,7 @@ async function ask(
   return same ? rows[0]!.member : undefined;
 }
 
-function isOneOf(
+export function isOneOf(
   { from, where, importedIds }: CompiledSegment,
   who: { endpointId: string } | { userId: string },
 ): Sql {

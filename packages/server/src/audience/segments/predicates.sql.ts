@@ -1,4 +1,5 @@
 import sql, { join, raw, type Sql } from 'sql-template-tag';
+import { type BehaviourJoins, behaviourExpression, behaviourJoins } from './behaviour.sql.ts';
 import type { Condition, Duration } from './criteria.ts';
 import { all, any, type Expression, leaf, not } from './expression.ts';
 import { parseInstant } from './instant.ts';
@@ -24,10 +25,17 @@ export interface Joins {
   /** Alias number of each imported segment whose endpoint or user members are asked for. */
   endpointMembers: Map<string, number>;
   userMembers: Map<string, number>;
+  behaviour: BehaviourJoins;
 }
 
-export function noJoins(): Joins {
-  return { users: false, activity: false, endpointMembers: new Map(), userMembers: new Map() };
+export function noJoins(behaviour: Omit<BehaviourJoins, 'counts'>): Joins {
+  return {
+    users: false,
+    activity: false,
+    endpointMembers: new Map(),
+    userMembers: new Map(),
+    behaviour: { ...behaviour, counts: new Map() },
+  };
 }
 
 /** The endpoint belongs to the application itself, not only to one imported segment. */
@@ -57,6 +65,7 @@ export function fromEndpoints(joins: Joins): Sql {
       sql`left join segment_users ${alias} on ${alias}.application_id = e.application_id and ${alias}.segment_id = ${segmentId} and ${alias}.user_id = e.user_id`,
     );
   }
+  parts.push(...behaviourJoins(joins.behaviour));
   return join(parts, '\n');
 }
 
@@ -82,9 +91,11 @@ function listed(prefix: string, column: string, segmentId: string, aliases: Map<
   return leaf(sql`${member} is not null`, { complement: sql`(${member} is null)` });
 }
 
-/** One condition as an expression over `e` and what it joins. `now` in milliseconds is what recency counts from. */
-export function conditionExpression(condition: Condition, joins: Joins, now: number): Expression {
+/** One condition as an expression over `e` and what it joins. */
+export function conditionExpression(condition: Condition, joins: Joins): Expression {
   switch (condition.kind) {
+    case 'behaviour':
+      return behaviourExpression(condition, joins.behaviour);
     case 'attribute':
       if (condition.of === 'user') joins.users = true;
       return attribute(condition);
@@ -96,7 +107,7 @@ export function conditionExpression(condition: Condition, joins: Joins, now: num
       return distance(condition);
     case 'recency': {
       joins.activity = true;
-      const since = new Date(now - durationMs[condition.duration]).toISOString();
+      const since = new Date(joins.behaviour.now - durationMs[condition.duration]).toISOString();
       const active = leaf(sql`a.active_at >= ${since}::timestamptz`, { nullable: true });
       return condition.recency === 'ACTIVE' ? active : not(active);
     }
@@ -139,14 +150,7 @@ function substringPath(name: string, values: string[]): string {
  * text bounds the instant to within a day (offsets), and comparing text is much cheaper than reading it.
  */
 function instant(list: Sql, operator: 'BEFORE' | 'AFTER' | 'ON' | 'BETWEEN', values: string[]): Expression {
-  const [first, second] = values.map((value) => parseInstant(value)!);
-  const day = Math.floor(first! / dayMs) * dayMs;
-  const [from, to] = {
-    BEFORE: [null, first! - 1],
-    AFTER: [first! + 1, null],
-    ON: [day, day + dayMs - 1],
-    BETWEEN: [first!, second!],
-  }[operator] as [number | null, number | null];
+  const { from, to } = instantRange(operator, values);
   const value = sql`(${list} ->> 0)`;
   const parts: Sql[] = [];
   const fromText = from === null ? undefined : dayText(from - dayMs);
@@ -162,13 +166,32 @@ function instant(list: Sql, operator: 'BEFORE' | 'AFTER' | 'ON' | 'BETWEEN', val
   );
 }
 
+/** First and last millisecond of what the operator asks for; null is open. */
+export function instantRange(
+  operator: 'BEFORE' | 'AFTER' | 'ON' | 'BETWEEN',
+  values: string[],
+): { from: number | null; to: number | null } {
+  const [first, second] = values.map((value) => parseInstant(value)!);
+  const day = Math.floor(first! / dayMs) * dayMs;
+  switch (operator) {
+    case 'BEFORE':
+      return { from: null, to: first! - 1 };
+    case 'AFTER':
+      return { from: first! + 1, to: null };
+    case 'ON':
+      return { from: day, to: day + dayMs - 1 };
+    case 'BETWEEN':
+      return { from: first!, to: second! };
+  }
+}
+
 /** The day as text, where it has four digits of a year and so compares as it sorts. */
 function dayText(at: number): string | undefined {
   const text = new Date(at).toISOString();
   return /^\d{4}-/.test(text) ? text.slice(0, 10) : undefined;
 }
 
-const comparisons = {
+export const comparisons = {
   GREATER_THAN: '>',
   GREATER_THAN_OR_EQUAL: '>=',
   LESS_THAN: '<',

@@ -1,6 +1,9 @@
+import { behaviourSentence } from './behaviour-sentence.ts';
 import type { PredicateNode } from './compile.ts';
-import { type Condition, type Duration, definitionLimits } from './criteria.ts';
-import type { Explanation, SeenEndpoint } from './explain.ts';
+import type { Condition, Duration, EndpointCondition } from './criteria.ts';
+import type { Explanation, SeenBehaviour, SeenEndpoint } from './explain.ts';
+import { operatorWords } from './operators.ts';
+import { operation, shown } from './words.ts';
 
 interface Verdict {
   matches: boolean;
@@ -77,6 +80,7 @@ const within: Record<Duration, string> = {
 };
 
 function conditionSentence(condition: Condition, { matches, seen }: Verdict): string {
+  if (condition.kind === 'behaviour') return behaviourSentence(condition, seen as SeenBehaviour, matches);
   const [subject, rule, not] = phrase(condition);
   const has = seen === null ? 'is not set' : `is ${shown(seen)}`;
   const verdict = `${subject} ${has}`;
@@ -89,21 +93,14 @@ function conditionSentence(condition: Condition, { matches, seen }: Verdict): st
 }
 
 /** What is looked at, and what it says when the condition is met and when it is not. */
-function phrase(condition: Condition): [subject: string, met: string, unmet: string] {
+function phrase(condition: EndpointCondition): [subject: string, met: string, unmet: string] {
   switch (condition.kind) {
     case 'attribute': {
       const owner = condition.of === 'user' ? 'The user attribute' : 'The attribute';
       return [`${owner} ${shown(condition.name)}`, ...operation(condition.operator, condition.values)];
     }
     case 'metric': {
-      const symbol = {
-        GREATER_THAN: 'greater than',
-        GREATER_THAN_OR_EQUAL: 'at least',
-        LESS_THAN: 'less than',
-        LESS_THAN_OR_EQUAL: 'at most',
-        EQUAL: 'equal to',
-      }[condition.operator];
-      const wanted = `${symbol} ${condition.value}`;
+      const wanted = `${operatorWords[condition.operator]} ${condition.value}`;
       return [`The metric ${shown(condition.name)}`, `is ${wanted}`, `is not ${wanted}`];
     }
     case 'field':
@@ -118,33 +115,4 @@ function phrase(condition: Condition): [subject: string, met: string, unmet: str
     case 'recency':
       return ['', '', ''];
   }
-}
-
-function operation(operator: string, values: string[]): [string, string] {
-  const wanted = shown(values);
-  switch (operator) {
-    case 'INCLUSIVE':
-      return [`equals one of ${wanted}`, `equals none of ${wanted}`];
-    case 'EXCLUSIVE':
-      return [`equals none of ${wanted}`, `equals one of ${wanted}`];
-    case 'CONTAINS':
-      return [`contains one of ${wanted}`, `contains none of ${wanted}`];
-    case 'BETWEEN':
-      return [
-        `has an instant from ${values[0]} to ${values[1]}`,
-        `has no instant from ${values[0]} to ${values[1]}`,
-      ];
-    default:
-      return [
-        `has an instant ${operator.toLowerCase()} ${values[0]}`,
-        `has no instant ${operator.toLowerCase()} ${values[0]}`,
-      ];
-  }
-}
-
-/** As JSON, cut where it becomes long. */
-function shown(value: unknown): string {
-  const text = JSON.stringify(value);
-  const most = 2 * definitionLimits.valueCharacters;
-  return text.length > most ? `${text.slice(0, most)}…` : text;
 }
