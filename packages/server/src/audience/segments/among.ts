@@ -25,7 +25,10 @@ export async function membersAmong(
   endpointIds: readonly string[],
   options?: CompileOptions,
 ): Promise<Among> {
-  const { from, where, importedIds } = await compileSegment(db, applicationId, target, options);
+  const { from, where, importedIds } = await compileSegment(db, applicationId, target, {
+    ...options,
+    fewEndpoints: true,
+  });
   const asked: string[] = [];
   const stored: string[] = [];
   for (const id of new Set(endpointIds)) {

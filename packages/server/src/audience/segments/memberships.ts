@@ -37,7 +37,9 @@ export async function membershipsOf(
     );
     const members = resolutions.map((resolution) =>
       resolution
-        ? isOneOf(compileResolved(applicationId, resolution.root, options), { endpointId })
+        ? isOneOf(compileResolved(applicationId, resolution.root, { ...options, fewEndpoints: true }), {
+            endpointId,
+          })
         : sql`false`,
     );
     const states = new Map(resolutions.flatMap((resolution) => [...(resolution?.states ?? [])]));
