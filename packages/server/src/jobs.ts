@@ -1,12 +1,17 @@
 import { eraseDeletedApplications, expireEndpointCreations } from './accounts/index.ts';
 import { runRebuilds, sweepRetiredRollups } from './analytics/index.ts';
-import { runWaitingExports, runWaitingImports, sweepDeletedSegments } from './audience/index.ts';
+import {
+  runWaitingEventImports,
+  runWaitingExports,
+  runWaitingImports,
+  sweepDeletedSegments,
+} from './audience/index.ts';
 import { expireIdempotencyKeys } from './edge/index.ts';
 import { dropOldPartitions, ensurePartitions } from './events/index.ts';
 import { deleteOldRates, trimInbox } from './messaging/index.ts';
 import { defineJobs, type JobDefinition } from './platform/jobs.ts';
 import type { ProcessContext } from './roles/process.ts';
-import { erasers } from './roles/rooms.ts';
+import { erasers, eventSettings } from './roles/rooms.ts';
 import { streamHold, trimDeadLetters } from './streams/index.ts';
 
 /** Every background job, and when those that run by themselves do (UTC). */
@@ -28,6 +33,14 @@ export function jobList(context: ProcessContext): JobDefinition[] {
       cron: '* * * * *',
       atStart: true,
       run: (_, { log, signal }) => runWaitingExports({ database, objects, log }, signal),
+    },
+    {
+      name: 'run-event-imports',
+      description: 'Works off imports of event archives: new ones, and those whose worker has gone.',
+      cron: '* * * * *',
+      atStart: true,
+      run: (_, { log, signal }) =>
+        runWaitingEventImports({ database, objects, log, clock, ...eventSettings(config) }, signal),
     },
     {
       name: 'erase-deleted-applications',

@@ -30,6 +30,13 @@ export {
 } from './endpoints/watch.ts';
 export { eraseAudience } from './erase.ts';
 export {
+  createEventImport,
+  type EventImport,
+  getEventImport,
+  listEventImports,
+} from './event-imports/job.ts';
+export { runWaitingEventImports } from './event-imports/run.ts';
+export {
   createExportJob,
   type ExportFile,
   type ExportJob,

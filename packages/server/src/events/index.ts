@@ -6,7 +6,7 @@ export {
   createBatchSubscriber,
 } from './batch-subscriber.ts';
 export { eraseFacts } from './erase.ts';
-export { type Fact, maxBatchFacts, type StoredFact } from './fact.ts';
+export { type Fact, maxBatchFacts, payloadText, type StoredFact } from './fact.ts';
 export { factColumns } from './facts.sql.ts';
 export { factsByType, messageFacts } from './facts.ts';
 export { type LogLag, logLag } from './lag.ts';

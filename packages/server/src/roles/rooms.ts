@@ -48,16 +48,19 @@ export function createIngesting(
 ): { ingest: Ingest } & Pick<Services, 'endpointLimits'> {
   const { config, database, log, clock } = context;
   const endpointLimits = config.pinpointQuotas ? pinpointLimits : protectiveLimits;
-  const ingest = createIngest({
-    database,
-    log,
-    clock,
+  return {
+    ingest: createIngest({ database, log, clock, endpointLimits, ...eventSettings(config) }),
     endpointLimits,
+  };
+}
+
+/** What the settings say of events, whichever way they come. */
+export function eventSettings(config: ProcessContext['config']) {
+  return {
     eventLimits: config.pinpointQuotas ? pinpointEventLimits : protectiveEventLimits,
     endpointsPerUser: config.endpointsPerUser,
     retentionDays: config.retentionDays,
-  });
-  return { ingest, endpointLimits };
+  };
 }
 
 /** Keys and tokens of a process. */

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { payloadText } from '../../events/index.ts';
 import { CallerError } from '../../platform/errors.ts';
 import type { EndpointGuard } from '../endpoints/guard.ts';
 import {
@@ -25,6 +26,12 @@ export interface IngestEvent {
   metrics?: Readonly<Record<string, number>>;
   session?: { id: string; startedAt?: number; stoppedAt?: number; durationMs?: number };
   app?: EventApp;
+  /** Of an archived event: when it first arrived. */
+  arrivedAt?: number;
+  /** Its user, where the endpoint has none. */
+  userId?: string | undefined;
+  /** What else is known of it; from an archive. */
+  archived?: Record<string, unknown> | undefined;
 }
 
 /** One endpoint with its events. */
@@ -50,6 +57,8 @@ export interface PreparedEvent {
   occurredAt: number;
   /** The payload as JSON without its last brace, so that the user can be added. */
   payloadHead: string;
+  /** Where the endpoint has none. */
+  userId: string | undefined;
   attributeNames: readonly string[];
   metricNames: readonly string[];
 }
@@ -111,6 +120,13 @@ export function prepareItem(item: IngestItem, options: PrepareOptions): Prepared
     } catch (error) {
       prepared.endpointRefusal = callerMessage(error);
     }
+  }
+  if (item.source === 'archive') {
+    // History says what an endpoint was like, so it makes one, and changes none.
+    prepared.change.onlyIfNew = true;
+    const arrivedAt = item.events[0]?.arrivedAt;
+    if (arrivedAt !== undefined)
+      Object.assign(prepared.change, { createdAt: arrivedAt, effectiveAt: arrivedAt });
   }
   const keyHead = `${options.applicationId}\n${endpointId.length}\n${endpointId}\n`;
   for (const event of item.events) {
@@ -182,8 +198,11 @@ function readEvent(
   if (event.session) json += sessionJson(event.session);
   if (event.app) json += appJson(event.app);
   if (source !== undefined) json += `,"source":"${source}"`;
-  const occurredAt = believedTime(event.at, options.now, options.retentionMs);
+  const occurredAt = believedTime(event.at, event.arrivedAt ?? options.now, options.retentionMs);
   if (occurredAt !== event.at) json += `,"clientTimestamp":${event.at}`;
+  if (event.arrivedAt !== undefined) json += `,"arrivedAt":${event.arrivedAt}`;
+  if (event.archived) json += `,"archived":${payloadText({ payload: event.archived })}`;
+  if (event.userId !== undefined) text(event.userId, 'UserId', maxTextLength);
   if (json.length * 3 > limits.eventBytes && Buffer.byteLength(json) > limits.eventBytes) {
     throw new Refused(
       `expected an event of at most ${limits.eventBytes} bytes, got ${Buffer.byteLength(json)}`,
@@ -195,6 +214,7 @@ function readEvent(
     factType: eventFactType(eventType),
     occurredAt,
     payloadHead: json,
+    userId: event.userId,
     attributeNames,
     metricNames,
   };

@@ -41,6 +41,8 @@ export interface WriteOptions {
   batchId: string;
   endpointsPerUser: number;
   names: EventNames;
+  /** Enters the keys of events and answers the new ones; of what apps put in the two generations. */
+  enterKeys?: (tx: Transaction, keys: readonly string[]) => Promise<'all' | Set<string>>;
 }
 
 /** How long after midnight writers whose clocks are late still write the day before. */
@@ -67,12 +69,13 @@ export async function writeItems(
   items: readonly PreparedItem[],
   refusals: Refusals,
   options: WriteOptions,
-): Promise<{ outcomes: ItemOutcome[]; onCommit: () => void }> {
+): Promise<{ outcomes: ItemOutcome[]; facts: number; onCommit: () => void }> {
   await holdApplication(tx, applicationId);
   const generations = generationsOf(options.batchId, options.now);
   const owners = ownersOf(applicationId, items, refusals);
   const keys = [...owners.keys()].sort();
-  const entered = keys.length > 0 ? await enterKeys(tx, generations, keys) : 'all';
+  const enter = options.enterKeys ?? ((tx, keys) => enterKeys(tx, generations, keys));
+  const entered = keys.length > 0 ? await enter(tx, keys) : 'all';
   const work = items.map((item) => new ItemWork(item, owners, entered, refusals));
   const names = await enterNames(tx, applicationId, work, refusals, options.names);
   const { userIds, newIds } = await writeEndpoints(tx, applicationId, work, refusals, options);
@@ -81,6 +84,7 @@ export async function writeItems(
   await recallRefusals(tx, generations, work, owners);
   return {
     outcomes: work.map((one) => one.outcome(newIds)),
+    facts: work.reduce((sum, { fresh }) => sum + fresh.length, 0),
     onCommit: () => {
       if (names) options.names.remember(applicationId, names);
     },
@@ -153,9 +157,8 @@ class ItemWork {
     const refused = item.endpointRefusal !== undefined || this.#refusals.endpoints.has(item);
     if (!refused && !(item.change.onlyIfNew && item.events.length > 0)) return item.change;
     // The events alone: they make an endpoint, unless they are of a message that Pinpoint sent.
-    return this.fresh.some((event) => isAppActivity(event.eventType))
-      ? bareChange(item.endpointId)
-      : undefined;
+    if (!this.fresh.some((event) => isAppActivity(event.eventType))) return undefined;
+    return refused ? bareChange(item.endpointId) : item.change;
   }
 
   outcome(newIds: ReadonlySet<string>): ItemOutcome {
@@ -242,7 +245,7 @@ async function writeFacts(
   const signs: { endpointId: string; at: number }[] = [];
   for (const [index, { item, fresh }] of work.entries()) {
     const userId = userIds.get(index);
-    const payloadEnd = userId === undefined ? '}' : `,"userId":${JSON.stringify(userId)}}`;
+    const payloadEnd = endOfPayload(userId);
     const { endpointId } = item;
     let activeAt = -1;
     for (const event of fresh) {
@@ -251,7 +254,9 @@ async function writeFacts(
         applicationId,
         endpointId,
         occurredAt: event.occurredAt,
-        payloadJson: event.payloadHead + payloadEnd,
+        payloadJson:
+          event.payloadHead +
+          (userId === undefined && event.userId !== undefined ? endOfPayload(event.userId) : payloadEnd),
       });
       if (event.occurredAt > activeAt && isAppActivity(event.eventType)) activeAt = event.occurredAt;
     }
@@ -259,6 +264,10 @@ async function writeFacts(
   }
   await touchActivity(tx, applicationId, signs);
   if (facts.length > 0) await appendBatch(tx, options.batchId, facts, options.now);
+}
+
+function endOfPayload(userId: string | undefined): string {
+  return userId === undefined ? '}' : `,"userId":${JSON.stringify(userId)}}`;
 }
 
 async function noteEndpointRefusals(

@@ -4,14 +4,18 @@ import Ajv from 'ajv';
 import fastify, { type FastifyInstance } from 'fastify';
 import { badMember, CallerError } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
+import { analyticsRoutes } from './analytics.ts';
+import { analyticsEventRoutes } from './analytics-events.ts';
 import { createGate } from './authenticate.ts';
 import { campaignRoutes } from './campaigns.ts';
 import type { ApiContext } from './context.ts';
 import { addDocument, createDocumentPages } from './docs.ts';
 import { endpointRoutes } from './endpoints.ts';
+import { eventImportRoutes } from './event-imports.ts';
 import { exportRoutes } from './exports.ts';
 import { addIdempotency } from './idempotency.ts';
 import { importRoutes } from './imports.ts';
+import { inAppRoutes } from './in-app.ts';
 import { inboxRoutes } from './inbox.ts';
 import { inboxPage } from './inbox-page.ts';
 import { keyRoutes } from './keys.ts';
@@ -19,9 +23,11 @@ import { messageRoutes } from './messages.ts';
 import { objectRoutes } from './objects.ts';
 import { createProblemHandler, problemSchema, unstorableMember } from './problem.ts';
 import { accountRoutes } from './provider-accounts.ts';
+import { publishableKeyRoutes } from './publishable-keys.ts';
 import { segmentRoutes } from './segments.ts';
 import { streamRoutes } from './streams.ts';
 import { suppressionRoutes } from './suppressions.ts';
+import { webhookSecretRoutes } from './webhook-secrets.ts';
 
 /** JSON bodies; attachments travel in them as base64. */
 const maxBodyBytes = 16 * 1024 * 1024;
@@ -72,17 +78,23 @@ export async function createApi(context: ApiContext): Promise<Api> {
   await addDocument(api);
   const routes = [
     keyRoutes,
+    publishableKeyRoutes,
     accountRoutes,
     endpointRoutes,
     segmentRoutes,
     importRoutes,
     exportRoutes,
+    eventImportRoutes,
     messageRoutes,
     campaignRoutes,
+    analyticsRoutes,
+    analyticsEventRoutes,
     objectRoutes,
+    inAppRoutes,
     inboxRoutes,
     suppressionRoutes,
     streamRoutes,
+    webhookSecretRoutes,
     inboxPage,
   ];
   for (const route of routes) await api.register(async (scope) => route(scope, context));
