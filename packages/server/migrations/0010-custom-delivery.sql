@@ -27,7 +27,8 @@ create table in_app_counts (
   recent timestamptz[] not null default '{}',   -- displays of 24 hours, at most 100
   session_id text,                              -- the latest session in which it was displayed, and how often there
   session_displayed int not null default 0,
-  primary key (application_id, endpoint_id, campaign_id)
+  primary key (application_id, endpoint_id, campaign_id),
+  foreign key (application_id, endpoint_id) references endpoints on delete cascade
 );
 
 -- The campaigns that GetInAppMessages chooses from.

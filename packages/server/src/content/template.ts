@@ -1,4 +1,8 @@
-import type { EmailTemplateRequest, SMSTemplateRequest } from '@aws-sdk/client-pinpoint';
+import type {
+  EmailTemplateRequest,
+  InAppTemplateRequest,
+  SMSTemplateRequest,
+} from '@aws-sdk/client-pinpoint';
 import type { Queryable, Transaction } from '../platform/database.ts';
 import { badMember, CallerError, notFound } from '../platform/errors.ts';
 import {
@@ -21,7 +25,7 @@ export const templateTypes = ['EMAIL', 'SMS', 'PUSH', 'VOICE', 'INAPP'] as const
 export type TemplateType = (typeof templateTypes)[number];
 
 /** What a version says: the members of the API's request, without tags. */
-export type TemplateContent = Omit<EmailTemplateRequest & SMSTemplateRequest, 'tags'>;
+export type TemplateContent = Omit<EmailTemplateRequest & SMSTemplateRequest & InAppTemplateRequest, 'tags'>;
 
 /** One version of a template. */
 export interface Template {

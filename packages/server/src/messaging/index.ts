@@ -21,12 +21,13 @@ export type {
   Occasion,
   Treatment,
 } from './dispatch.ts';
+export { treatmentOf } from './dispatch.ts';
 export { eraseMessaging } from './erase.sql.ts';
 export { countRetries } from './figures.sql.ts';
 export { clearInbox, getInboxMessage, listInbox, storeInInbox, trimInbox } from './inbox.ts';
 export { getMessage, type MessageFilter, searchMessages } from './message.sql.ts';
 export { Pipeline, type PipelineOptions } from './pipeline.ts';
-export { type Decision, decisions } from './policy.ts';
+export { type Decision, decisions, isQuiet } from './policy.ts';
 export type {
   DeliveryChannel,
   EngagementReceipt,

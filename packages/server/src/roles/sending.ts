@@ -1,5 +1,6 @@
 import { createWebhookSecrets, listChannels, type WebhookSecrets } from '../accounts/index.ts';
 import { createRenderer, type Renderer } from '../content/index.ts';
+import { createInAppMessages, type InAppMessages } from '../engagement/index.ts';
 import {
   type ChannelSender,
   type CustomerFunctions,
@@ -26,6 +27,7 @@ export interface Sending {
   providerAccounts: ProviderAccounts;
   providerContext: ProviderContext;
   webhookSecrets: WebhookSecrets;
+  inApp: InAppMessages;
 }
 
 const senderCacheMs = 1_000;
@@ -72,7 +74,8 @@ export function createSending(
     capsCount: config.capsCount,
   });
   const providerAccounts = new ProviderAccounts({ database, secrets, providers, routes });
-  return { renderer, pipeline, providers, providerAccounts, providerContext, webhookSecrets };
+  const inApp = createInAppMessages({ database, renderer, clock, log });
+  return { renderer, pipeline, providers, providerAccounts, providerContext, webhookSecrets, inApp };
 }
 
 /** How this process calls the functions of customers. */

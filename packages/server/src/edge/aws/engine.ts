@@ -124,7 +124,7 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     const { region, accountId, database, clock, services } = options;
     const call = publishable && options.publishable!.call(publishable, request, response);
     if (call && model.name === 'GetInAppMessages') await call.requireToken(match.labels.get('EndpointId')!);
-    const context = { principal, requestId, region, accountId, database, clock, log, services };
+    const context = { principal, requestId, region, accountId, database, clock, log, services, query };
     return handler(input, { ...context, publishable: call });
   }
 

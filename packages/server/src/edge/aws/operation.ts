@@ -18,6 +18,8 @@ export interface OperationContext {
   clock: Clock;
   log: Log;
   services: Services;
+  /** Decoded; for members that the API's model does not know. */
+  query: ReadonlyMap<string, readonly string[]>;
   /**
    * When the caller has a publishable key: what of the application it may touch. Operations that such keys may call
    * ask it for every endpoint.

@@ -1,8 +1,9 @@
 import type { ApplicationSettingsResource } from '@aws-sdk/client-pinpoint';
 import { type ApplicationSettings, getSettings, recordAudit, updateSettings } from '../../accounts/index.ts';
+import { checkHook } from '../../engagement/index.ts';
 import { isoTime } from '../../platform/clock.ts';
 import type { OperationHandlers } from '../aws/operation.ts';
-import { checkCampaignLimits, checkLength, checkQuietTime, checkRange } from './check.ts';
+import { checkCampaignLimits, checkQuietTime, checkRange } from './check.ts';
 
 const maxCount = 0x7fffffff;
 
@@ -36,8 +37,7 @@ export const settings = {
 function check(request: ApplicationSettings): void {
   checkCampaignLimits('$.Limits', request.Limits);
   checkQuietTime('$.QuietTime', request.QuietTime);
-  checkLength('$.CampaignHook.LambdaFunctionName', request.CampaignHook?.LambdaFunctionName, 0, 2048);
-  checkLength('$.CampaignHook.WebUrl', request.CampaignHook?.WebUrl, 0, 2048);
+  checkHook(request.CampaignHook, '$.CampaignHook');
   const journey = request.JourneyLimits;
   checkRange('$.JourneyLimits.DailyCap', journey?.DailyCap, 0, maxCount);
   checkRange('$.JourneyLimits.TotalCap', journey?.TotalCap, 0, maxCount);

@@ -1,11 +1,14 @@
 import type {
   EmailTemplateRequest,
   EmailTemplateResponse,
+  InAppTemplateRequest,
+  InAppTemplateResponse,
   SMSTemplateRequest,
   SMSTemplateResponse,
 } from '@aws-sdk/client-pinpoint';
 import { addTags, deleteTags, getTags } from '../../accounts/index.ts';
 import {
+  checkInAppContent,
   checkTemplateContent,
   createTemplate,
   deleteTemplate,
@@ -24,6 +27,9 @@ import { isoTime } from '../../platform/clock.ts';
 import { badMember } from '../../platform/errors.ts';
 import { arn, decodeToken, page, pageLimit } from '../aws/index.ts';
 import type { OperationContext, OperationHandlers } from '../aws/operation.ts';
+import { checkLength } from './check.ts';
+
+const maxDescriptionLength = 10_000;
 
 export const templates = {
   CreateEmailTemplate: async ({ TemplateName, EmailTemplateRequest: request }, ctx) => {
@@ -55,6 +61,20 @@ export const templates = {
   }),
 
   DeleteSmsTemplate: async (input, ctx) => ({ MessageBody: await remove(ctx, 'SMS', input) }),
+
+  CreateInAppTemplate: async ({ TemplateName, InAppTemplateRequest: request }, ctx) => {
+    return { TemplateCreateMessageBody: await create(ctx, 'INAPP', TemplateName, request) };
+  },
+
+  GetInAppTemplate: async ({ TemplateName, Version }, ctx) => ({
+    InAppTemplateResponse: (await read(ctx, 'INAPP', TemplateName, Version)) as InAppTemplateResponse,
+  }),
+
+  UpdateInAppTemplate: async (input, ctx) => ({
+    MessageBody: await change(ctx, 'INAPP', input, input.InAppTemplateRequest),
+  }),
+
+  DeleteInAppTemplate: async (input, ctx) => ({ MessageBody: await remove(ctx, 'INAPP', input) }),
 
   ListTemplates: async ({ NextToken, PageSize, Prefix, TemplateType }, ctx) => {
     const limit = pageLimit(PageSize);
@@ -108,9 +128,16 @@ export const templates = {
   },
 } satisfies OperationHandlers;
 
-type Request = EmailTemplateRequest & SMSTemplateRequest;
+type Request = EmailTemplateRequest & SMSTemplateRequest & InAppTemplateRequest;
 /** The kinds that are built. */
-type Kind = 'EMAIL' | 'SMS';
+type Kind = 'EMAIL' | 'SMS' | 'INAPP';
+
+async function checkContent(ctx: OperationContext, type: Kind, content: TemplateContent): Promise<void> {
+  const { renderer } = ctx.services;
+  if (type !== 'INAPP') return checkTemplateContent(renderer, type, content);
+  checkLength('$.TemplateDescription', content.TemplateDescription, 0, maxDescriptionLength);
+  return checkInAppContent(renderer, content, '$');
+}
 
 /** In paths the kind stands in lower case (`/templates/x/email/versions`), in queries in upper case; both are taken. */
 function readType(path: string, text: string): TemplateType {
@@ -129,7 +156,7 @@ function withoutTags({ tags: _tags, ...content }: Request): TemplateContent {
 
 async function create(ctx: OperationContext, type: Kind, name: string, request: Request) {
   const content = withoutTags(request);
-  await checkTemplateContent(ctx.services.renderer, type, content);
+  await checkContent(ctx, type, content);
   const Arn = templateArn(ctx, type, name);
   await ctx.database.transaction(async (tx) => {
     await createTemplate(tx, type, name, content);
@@ -153,7 +180,7 @@ async function change(
 ) {
   const content = withoutTags(request);
   const version = readVersion('version', Version);
-  await checkTemplateContent(ctx.services.renderer, type, content);
+  await checkContent(ctx, type, content);
   const written = await ctx.database.transaction((tx) =>
     updateTemplate(tx, type, TemplateName, content, { version, createNewVersion: CreateNewVersion }),
   );

@@ -94,7 +94,7 @@ async function loadInAppTemplate(db: Queryable, template: Template, path: string
   const { Name: name = '', Version: version } = template;
   const wanted = version === 'latest' ? version : readVersion(`${path}.Version`, version);
   const loaded = await found(getTemplate(db, 'INAPP', name, wanted));
-  if (loaded) return loaded.content as InAppContent;
+  if (loaded) return loaded.content;
   throw (await templateExists(db, 'INAPP', name))
     ? badMember(`${path}.Version`, `the INAPP template ${name} has no version ${version}`)
     : badMember(`${path}.Name`, `there is no INAPP template ${name}`);

@@ -1,7 +1,6 @@
 import type { Schedule } from '@aws-sdk/client-pinpoint';
 import { badMember, CallerError } from '../../platform/errors.ts';
-import { checkEventFilter } from './event-filter.ts';
-import { readEventFilter } from './trigger-filter.ts';
+import { changeEventType, isChangeFilter, readEventFilter } from './trigger-filter.ts';
 
 /** The offsets that the Pinpoint API knows (reference 4.3). */
 export const timezones = [
@@ -121,7 +120,7 @@ export function checkSchedule(schedule: Schedule | undefined, path: string, opti
   if (!schedule) throw badMember(path, 'expected a schedule, at least {"StartTime": "IMMEDIATE"}');
   const { Frequency: frequency, StartTime: startTime, EndTime: endTime, Timezone: timezone } = schedule;
   const inApp = isInApp(schedule);
-  if (inApp) checkEventFilter(schedule.EventFilter, `${path}.EventFilter`);
+  if (inApp) checkInAppFilter(schedule.EventFilter, `${path}.EventFilter`);
   else if (isEventTriggered(schedule)) readEventFilter(schedule.EventFilter, `${path}.EventFilter`);
   else if (frequency && frequency !== 'ONCE') {
     throw new CallerError(
@@ -154,6 +153,15 @@ export function checkSchedule(schedule: Schedule | undefined, path: string, opti
     throw badMember(`${path}.EndTime`, 'expected an ISO 8601 time, like 2026-12-24T18:00:00Z');
   if (options.mustBeAhead && endAt <= startAt)
     throw badMember(`${path}.EndTime`, 'expected a time after StartTime');
+}
+
+/** Clients compare the filter with what happens in them: no changes of attributes, which they do not see. */
+function checkInAppFilter(filter: Schedule['EventFilter'], path: string): void {
+  if (isChangeFilter(readEventFilter(filter, path)))
+    throw badMember(
+      `${path}.Dimensions.EventType.Values`,
+      `expected event types of the client, not ${changeEventType}`,
+    );
 }
 
 function checkStart(
