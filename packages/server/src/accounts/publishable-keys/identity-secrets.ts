@@ -4,7 +4,12 @@ import { randomBytes, uuidv7 } from '../../platform/ids.ts';
 import type { Secrets } from '../../platform/secrets.ts';
 import { recordAudit } from '../audit.ts';
 import type { Principal } from '../principal.ts';
-import { deleteIdentitySecret, insertIdentitySecret, selectIdentitySecrets } from './publishable-key.sql.ts';
+import {
+  deleteIdentitySecret,
+  insertIdentitySecret,
+  lockKeyOwner,
+  selectIdentitySecrets,
+} from './publishable-key.sql.ts';
 import { identityContext } from './publishable-keys.ts';
 
 /** One of the secrets with which a customer's backend vouches for its users; a second one serves to change it. */
@@ -31,6 +36,7 @@ export function createIdentitySecrets(options: { database: Database; secrets: Se
       const secret = `is_${randomBytes(32).toString('base64url')}`;
       const sealed = secrets.encrypt(secret, identityContext(id));
       await database.transaction(async (tx) => {
+        await tx.query(lockKeyOwner(applicationId));
         const { rows } = await tx.query(
           insertIdentitySecret({ id, applicationId, secret: sealed }, maxSecrets),
         );

@@ -3,7 +3,11 @@ import sql, { type Sql } from 'sql-template-tag';
 const columns = sql`id, application_id, name, origins, rate_per_second, address_rate_per_second,
   created_at, last_used_at, revoked_at`;
 
-/** No row when the application does not exist or has `maxKeys` keys in use. Makers wait for each other. */
+/** Makers of keys and secrets of one application wait for each other, so that each counts what the others made. */
+export const lockKeyOwner = (applicationId: string): Sql =>
+  sql`select from applications where id = ${applicationId} for no key update`;
+
+/** After `lockKeyOwner`. No row when the application does not exist or has `maxKeys` keys in use. */
 export const insertPublishableKey = (
   row: {
     id: string;
@@ -20,8 +24,8 @@ export const insertPublishableKey = (
     (id, application_id, name, origins, rate_per_second, address_rate_per_second, token_secret)
   select ${row.id}, a.id, ${row.name}, ${row.origins}::text[], ${row.ratePerSecond}::int,
     ${row.addressRatePerSecond}::int, ${row.tokenSecret}::bytea
-  from (select id from applications where id = ${row.applicationId} for no key update) a
-  where (select count(*) from publishable_keys k where k.application_id = a.id and k.revoked_at is null) < ${maxKeys}
+  from applications a
+  where a.id = ${row.applicationId} and (select count(*) from publishable_keys k where k.application_id = a.id and k.revoked_at is null) < ${maxKeys}
   returning ${columns}`;
 
 export const updatePublishableKey = (
@@ -63,15 +67,15 @@ export const selectNewestPublishableKey = (applicationId: string): Sql => sql`
   select id from publishable_keys where application_id = ${applicationId} and revoked_at is null
   order by created_at desc, id limit 1`;
 
-/** No row when the application does not exist or has `maxSecrets` of them. */
+/** After `lockKeyOwner`. No row when the application does not exist or has `maxSecrets` of them. */
 export const insertIdentitySecret = (
   row: { id: string; applicationId: string; secret: Buffer },
   maxSecrets: number,
 ): Sql => sql`
   insert into identity_secrets (id, application_id, secret)
   select ${row.id}, a.id, ${row.secret}::bytea
-  from (select id from applications where id = ${row.applicationId} for no key update) a
-  where (select count(*) from identity_secrets s where s.application_id = a.id) < ${maxSecrets}
+  from applications a
+  where a.id = ${row.applicationId} and (select count(*) from identity_secrets s where s.application_id = a.id) < ${maxSecrets}
   returning id, created_at`;
 
 export const selectIdentitySecrets = (applicationId: string, limit: number): Sql => sql`

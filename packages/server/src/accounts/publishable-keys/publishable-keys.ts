@@ -12,6 +12,7 @@ import { makeEndpointToken } from './endpoint-token.ts';
 import { checkOrigins } from './origin.ts';
 import {
   insertPublishableKey,
+  lockKeyOwner,
   lockPublishableKey,
   revokePublishableKey,
   selectActivePublishableKey,
@@ -150,6 +151,7 @@ export function createPublishableKeys(options: {
       const row = { ...checkSettings({ ...defaults, ...settings }), id: newId(), applicationId };
       const tokenSecret = secrets.encrypt(randomBytes(32), tokenContext(row.id));
       return database.transaction(async (tx) => {
+        await tx.query(lockKeyOwner(applicationId));
         const { rows } = await tx.query<KeyRow>(insertPublishableKey({ ...row, tokenSecret }, maxKeys));
         if (!rows[0]) {
           throw new CallerError('conflict', `An application has at most ${maxKeys} publishable keys in use`);
