@@ -114,7 +114,7 @@ function mapEvents(message: Message, options: MapOptions, warn: Warn): IngestEve
     ...(session ? { session } : {}),
     ...(Object.keys(app).length > 0 ? { app } : {}),
   };
-  const purchase = purchaseOf(message, event);
+  const purchase = purchaseOf(message, event, limits.names);
   return purchase ? [event, purchase] : [event];
 }
 
@@ -137,8 +137,14 @@ function propertiesOf({ type, name, properties, groupId, previousId }: Message):
 
 const orderNames: ReadonlySet<string> = new Set(['order completed', 'completed order']);
 
-/** An order of Segment's e-commerce events is also the purchase that revenue is counted by. */
-function purchaseOf(message: Message, order: IngestEvent): IngestEvent | undefined {
+/** Names that a purchase has of its own: currency, transaction, price, quantity. */
+const purchaseNames = 4;
+
+/**
+ * An order of Segment's e-commerce events is also the purchase that revenue is counted by. The order's attributes go
+ * along, so that purchases can be told apart by them.
+ */
+function purchaseOf(message: Message, order: IngestEvent, maxNames: number): IngestEvent | undefined {
   if (message.type !== 'track' || !orderNames.has(message.name!.toLowerCase())) return undefined;
   const { properties } = message;
   const amount = ['revenue', 'total', 'value']
@@ -152,6 +158,7 @@ function purchaseOf(message: Message, order: IngestEvent): IngestEvent | undefin
     id: `${message.messageId}:purchase`,
     type: '_monetization.purchase',
     attributes: {
+      ...Object.fromEntries(Object.entries(order.attributes ?? {}).slice(0, maxNames - purchaseNames)),
       _currency: isStorable(currency) ? currency.slice(0, 20) : 'USD',
       ...((typeof orderId === 'string' && isStorable(orderId)) || typeof orderId === 'number'
         ? { _transaction_id: String(orderId).slice(0, 100) }
