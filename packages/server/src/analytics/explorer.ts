@@ -114,6 +114,13 @@ function timeOf(start: number, local: string, interval: ExplorerInterval): strin
 }
 
 /**
+ * A question that asks for a good part of the events reads whole partitions in parallel, not rows in the order of an
+ * index (measured: a third of 10 million events in a fifth of the time); rare types still come from the index.
+ */
+const planning = `set local work_mem = '96MB'; set local random_page_cost = 4;
+  set local parallel_setup_cost = 100; set local parallel_tuple_cost = 0.01`;
+
+/**
  * Runs a question over raw events: read only, with room to sort in memory, given up after its time.
  * @throws CallerError bad_request when it takes too long or its numbers leave the range of doubles
  */
@@ -122,7 +129,7 @@ export async function bounded<T>(database: Database, work: (tx: Transaction) => 
     return await database.transaction(async (tx) => {
       await tx.query(`set transaction read only`);
       await tx.query(`set local statement_timeout = ${timeoutMs}`);
-      await tx.query(`set local work_mem = '64MB'`);
+      await tx.query(planning);
       return await work(tx);
     });
   } catch (error) {

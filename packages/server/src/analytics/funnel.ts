@@ -1,5 +1,5 @@
 import { getApplication } from '../accounts/index.ts';
-import type { Database } from '../platform/database.ts';
+import { type Database, eachRow } from '../platform/database.ts';
 import { badMember } from '../platform/errors.ts';
 import {
   checkEndpointFilter,
@@ -11,7 +11,8 @@ import {
   endpointConditions,
 } from './event-filter.ts';
 import { bounded } from './explorer.ts';
-import { selectFunnel } from './funnel.sql.ts';
+import { selectFunnelEvents } from './funnel.sql.ts';
+import { FunnelChains } from './funnel-chain.ts';
 
 export const maxSteps = 10;
 const longestDays = 400;
@@ -62,12 +63,14 @@ export async function queryFunnel(
     throw badMember('$.windowSeconds', `expected up to ${longestDays} days`);
   await getApplication(database, applicationId);
   const endpoints = await endpointConditions(database, applicationId, request);
-  const { counts, medians } = await bounded(database, async (tx) => {
-    const { rows } = await tx.query<{ counts: number[]; medians: (number | null)[] }>(
-      selectFunnel(applicationId, request, endpoints),
-    );
-    return rows[0]!;
-  });
+  const chains = new FunnelChains(steps.length, windowMs);
+  await bounded(database, (tx) =>
+    eachRow<{ events: Buffer }>(tx, selectFunnelEvents(applicationId, request, endpoints), ({ events }) =>
+      chains.add(events),
+    ),
+  );
+  const { counts } = chains;
+  const medians = chains.medians();
   return steps.map(({ eventType }, index) => {
     const count = counts[index]!;
     const previous = counts[index - 1];
@@ -79,7 +82,7 @@ export async function queryFunnel(
       share: share(counts[0]!),
       shareOfPrevious: share(previous ?? counts[0]!),
       dropOff: previous === undefined ? 0 : previous - count,
-      medianSeconds: medians[index] ?? null,
+      medianSeconds: medians[index] == null ? null : medians[index]! / 1_000,
     };
   });
 }

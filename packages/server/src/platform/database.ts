@@ -95,6 +95,32 @@ async function inTransaction<T>(pool: pg.Pool, work: (tx: pg.PoolClient) => Prom
 }
 
 /**
+ * Runs a statement and hands each row on as it arrives, without keeping it: for answers that are too large to be held.
+ * When `take` throws, the rest of the answer is read past and the error is thrown.
+ */
+export function eachRow<Row>(
+  tx: Transaction,
+  statement: { text: string; values?: unknown[] },
+  take: (row: Row) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const query = new pg.Query<pg.QueryResultRow>({ text: statement.text, values: statement.values });
+    let failure: unknown;
+    query.on('row', (row) => {
+      if (failure !== undefined) return;
+      try {
+        take(row as Row);
+      } catch (error) {
+        failure = error;
+      }
+    });
+    query.on('end', () => (failure === undefined ? resolve() : reject(failure)));
+    query.on('error', reject);
+    tx.query(query);
+  });
+}
+
+/**
  * Resolves when the database answers; it may be starting or recovering.
  * @throws the last error after `limitMs`, and at once an error that waiting does not mend (wrong password).
  */

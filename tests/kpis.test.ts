@@ -1,0 +1,388 @@
+import {
+  CreateAppCommand,
+  CreateCampaignCommand,
+  CreateSegmentCommand,
+  GetApplicationDateRangeKpiCommand,
+  GetCampaignActivitiesCommand,
+  GetCampaignCommand,
+  GetCampaignDateRangeKpiCommand,
+  GetJourneyDateRangeKpiCommand,
+  SendMessagesCommand,
+  UpdateEmailChannelCommand,
+  UpdateEndpointsBatchCommand,
+  UpdateSmsChannelCommand,
+} from '@aws-sdk/client-pinpoint';
+import { parse } from 'csv-parse/sync';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { kpiNames, kpiResults, restartKpiResults } from '../packages/server/src/analytics/index.ts';
+import { createSubscriber } from '../packages/server/src/events/index.ts';
+import { silentLog } from '../packages/server/src/platform/log.ts';
+import { waitFor } from './support/processes.ts';
+import { startProduct } from './support/product.ts';
+
+const product = await startProduct();
+const client = product.client();
+let app: string;
+let campaignId: string;
+let activityId: string;
+const today = new Date().toISOString().slice(0, 10);
+
+/** Ten of these are accepted; what becomes of each is in its name (docs/sandbox.md). */
+const people = [
+  ...['ada', 'eve', 'sue', 'tom', 'pat', 'kim'],
+  ...['bounce+1', 'bounce+2', 'softbounce+1', 'complaint+1'],
+  ...['reject+1'],
+];
+
+interface Inbox {
+  items: { id: string; messageId: string; address: string; channel: string }[];
+}
+interface Message {
+  id: string;
+  address: string;
+  status: string;
+}
+
+const engage = (id: string, word: 'open' | 'click', json: object = {}) =>
+  product.json(`/api/apps/${app}/inbox/${id}/${word}`, { method: 'POST', json });
+
+beforeAll(async () => {
+  const created = await client.send(new CreateAppCommand({ CreateApplicationRequest: { Name: 'figures' } }));
+  app = created.ApplicationResponse!.Id!;
+  await client.send(
+    new UpdateEmailChannelCommand({
+      ApplicationId: app,
+      EmailChannelRequest: { FromAddress: 'shop@example.com', Identity: 'example.com' },
+    }),
+  );
+  await client.send(
+    new UpdateSmsChannelCommand({ ApplicationId: app, SMSChannelRequest: { Enabled: true } }),
+  );
+  const Item = people.map((name) => ({
+    Id: name.replace('+', '-'),
+    ChannelType: 'EMAIL' as const,
+    Address: `${name}@example.com`,
+  }));
+  await client.send(new UpdateEndpointsBatchCommand({ ApplicationId: app, EndpointBatchRequest: { Item } }));
+  await runCampaign();
+  await sendDirect();
+  const inbox = (await product.json<Inbox>(`/api/apps/${app}/inbox?limit=500`)).items;
+  const mail = (name: string, index = 0) =>
+    inbox.filter(({ address }) => address === `${name}@example.com`).at(-1 - index)!.id;
+  // The campaign came first, so its mail is the last of the newest-first list.
+  await engage(mail('ada'), 'open');
+  await engage(mail('ada'), 'open');
+  await engage(mail('ada'), 'click', { url: 'https://example.com/' });
+  await engage(mail('eve'), 'open');
+  await engage(mail('sue'), 'open', { machine: true });
+  await engage(mail('sue'), 'click', { machine: true, url: 'https://example.com/' });
+  await engage(mail('ada', 1), 'open');
+  await engage(mail('ada', 1), 'click', { url: 'https://example.com/a' });
+  await engage(mail('ada', 1), 'click', { url: 'https://example.com/b' });
+  await engage(mail('eve', 1), 'open', { machine: true });
+  await settled();
+});
+
+async function runCampaign(): Promise<void> {
+  const segment = await client.send(
+    new CreateSegmentCommand({ ApplicationId: app, WriteSegmentRequest: { Name: 'all', Dimensions: {} } }),
+  );
+  const campaign = await client.send(
+    new CreateCampaignCommand({
+      ApplicationId: app,
+      WriteCampaignRequest: {
+        Name: 'hello',
+        SegmentId: segment.SegmentResponse!.Id!,
+        Schedule: { StartTime: 'IMMEDIATE' },
+        MessageConfiguration: { EmailMessage: { Title: 'Hi', HtmlBody: '<p>Hi</p>' } },
+      },
+    }),
+  );
+  campaignId = campaign.CampaignResponse!.Id!;
+  await waitFor('the campaign', async () => {
+    const found = await client.send(new GetCampaignCommand({ ApplicationId: app, CampaignId: campaignId }));
+    return found.CampaignResponse?.State?.CampaignStatus === 'COMPLETED';
+  });
+  await receipts(10);
+  const { ActivitiesResponse } = await client.send(
+    new GetCampaignActivitiesCommand({ ApplicationId: app, CampaignId: campaignId }),
+  );
+  activityId = ActivitiesResponse!.Item![0]!.Id!;
+}
+
+/** Three mails that arrive (two to endpoints), one that bounces softly, and two SMS of which one is refused. */
+async function sendDirect(): Promise<void> {
+  const email = {
+    EmailMessage: { SimpleEmail: { Subject: { Data: 'Order' }, TextPart: { Data: 'Thanks' } } },
+  };
+  await client.send(
+    new SendMessagesCommand({
+      ApplicationId: app,
+      MessageRequest: {
+        Endpoints: { ada: {}, eve: {} },
+        Addresses: {
+          'new@example.com': { ChannelType: 'EMAIL' },
+          'softbounce@example.com': { ChannelType: 'EMAIL' },
+        },
+        MessageConfiguration: email,
+      },
+    }),
+  );
+  await client.send(
+    new SendMessagesCommand({
+      ApplicationId: app,
+      MessageRequest: {
+        Addresses: { '+12065550100': { ChannelType: 'SMS' }, '+12065550153': { ChannelType: 'SMS' } },
+        MessageConfiguration: { SMSMessage: { Body: 'Hi', MessageType: 'TRANSACTIONAL' } },
+      },
+    }),
+  );
+  await receipts(15);
+}
+
+/** Waits until that many messages have their receipt. */
+async function receipts(count: number): Promise<void> {
+  const final = new Set(['delivered', 'bounced', 'complained']);
+  await waitFor(`${count} receipts`, async () => {
+    const { items } = await product.json<{ items: Message[] }>(`/api/apps/${app}/messages?limit=500`);
+    return items.filter(({ status }) => final.has(status)).length === count;
+  });
+}
+
+/** Waits until the results are as far as the log. */
+async function settled(): Promise<void> {
+  const subscriber = createSubscriber({ database: product.database, log: silentLog, ...kpiResults });
+  await waitFor('the log', async () => {
+    const { rows } = await product.database.query<{ waiting: number }>(
+      'select count(*) as waiting from event_batches_unnumbered',
+    );
+    return rows[0]!.waiting === 0;
+  });
+  await subscriber.drain();
+}
+
+type Rows = { group?: string; value: number; key: string; groupKey?: string }[];
+
+function rowsOf(result: { Rows?: { GroupedBys?: object[]; Values?: object[] }[] } | undefined): Rows {
+  return result!.Rows!.map(({ GroupedBys = [], Values = [] }) => {
+    const [group] = GroupedBys as { Key: string; Value: string; Type: string }[];
+    const [value] = Values as { Key: string; Value: string; Type: string }[];
+    expect(value!.Type).toBe('Double');
+    expect(value!.Value).toMatch(/^\d+\.\d+$/);
+    return {
+      key: value!.Key,
+      value: Number(value!.Value),
+      ...(group && { group: group.Value, groupKey: group.Key }),
+    };
+  });
+}
+
+async function applicationKpi(
+  KpiName: string,
+  range: { StartTime?: Date; EndTime?: Date } = {},
+): Promise<Rows> {
+  const { ApplicationDateRangeKpiResponse: response } = await client.send(
+    new GetApplicationDateRangeKpiCommand({ ApplicationId: app, KpiName, ...range }),
+  );
+  expect(response).toMatchObject({ ApplicationId: app, KpiName });
+  expect(response!.StartTime).toBeInstanceOf(Date);
+  return rowsOf(response!.KpiResult);
+}
+
+async function campaignKpi(KpiName: string): Promise<Rows> {
+  const { CampaignDateRangeKpiResponse: response } = await client.send(
+    new GetCampaignDateRangeKpiCommand({ ApplicationId: app, CampaignId: campaignId, KpiName }),
+  );
+  expect(response).toMatchObject({ ApplicationId: app, CampaignId: campaignId, KpiName });
+  return rowsOf(response!.KpiResult);
+}
+
+describe('campaigns', () => {
+  // 11 attempted, one refused at once: 10 sent, of which 2 bounced hard.
+  const delivered = 8;
+  test.each<[string, string, number]>([
+    ['successful-delivery-rate', 'SuccessfulDeliveryRate', (100 * delivered) / 10],
+    ['email-open-rate', 'EmailOpenRate', (100 * 2) / delivered],
+    ['unique-deliveries', 'UniqueDeliveries', delivered],
+    ['hard-bounce-rate', 'HardBounceRate', 20],
+  ])('%s', async (name, key, value) => {
+    expect(await campaignKpi(name)).toEqual([{ key, value }]);
+    if (kpiNames.application.has(name)) expect(await applicationKpi(name)).toEqual([{ key, value }]);
+  });
+
+  test.each<[string, string, number]>([
+    ['attempted-deliveries', 'AttemptedDeliveries', 11],
+    ['successful-deliveries', 'SuccessfulDeliveries', delivered],
+    ['successful-delivery-rate', 'SuccessfulDeliveryRate', 80],
+    ['direct-email-opens', 'DirectEmailOpens', 3],
+    ['clicks', 'Clicks', 1],
+    ['email-open-rate', 'EmailOpenRate', 25],
+    ['unique-deliveries', 'UniqueDeliveries', delivered],
+    ['hard-bounce-rate', 'HardBounceRate', 20],
+  ])('%s, by activity', async (name, key, value) => {
+    const rows = [{ key, value, group: activityId, groupKey: 'CampaignActivityId' }];
+    expect(await campaignKpi(`${name}-grouped-by-campaign-activity`)).toEqual(rows);
+  });
+
+  test('by campaign and by date', async () => {
+    expect(await applicationKpi('successful-deliveries-grouped-by-campaign')).toEqual([
+      { key: 'SuccessfulDeliveries', value: delivered, group: campaignId, groupKey: 'CampaignId' },
+    ]);
+    const days = await applicationKpi('unique-deliveries-grouped-by-date');
+    expect(days).toMatchObject([{ key: 'UniqueDeliveries', groupKey: 'Date', value: delivered }]);
+    expect(days[0]!.group! >= today).toBe(true);
+  });
+
+  test('agree with the accounting', async () => {
+    const { accepted, outcomes } = await product.json<{ accepted: number; outcomes: Record<string, number> }>(
+      `/api/apps/${app}/campaigns/${campaignId}/accounting`,
+    );
+    const [attempted] = await campaignKpi('attempted-deliveries-grouped-by-campaign-activity');
+    const sum = Object.values(outcomes).reduce((total, count) => total + count, 0);
+    expect(attempted!.value).toBe(sum);
+    const [rate] = await campaignKpi('hard-bounce-rate');
+    expect(Math.round((rate!.value / 100) * accepted)).toBe(2);
+    expect(accepted).toBe(10);
+  });
+});
+
+describe('direct messages', () => {
+  test.each<[string, number]>([
+    ['txn-emails-sent', 4],
+    ['txn-emails-delivered', 3],
+    ['txn-emails-delivery-rate', 75],
+    ['txn-emails-hard-bounced', 0],
+    ['txn-emails-soft-bounced', 1],
+    ['txn-emails-opened', 1],
+    ['txn-emails-unique-opens', 1],
+    ['txn-emails-clicked', 2],
+    ['txn-emails-unique-clicks', 1],
+    ['txn-emails-with-complaints', 0],
+    ['txn-emails-complaint-rate', 0],
+    ['txn-sms-sent', 1],
+    ['txn-sms-delivered', 1],
+    ['txn-sms-delivery-rate', 100],
+  ])('%s', async (name, value) => {
+    const key = name.replace(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
+    expect(await applicationKpi(name)).toEqual([{ key, value }]);
+    expect(await applicationKpi(`${name}-grouped-by-date`)).toMatchObject([{ key, value, groupKey: 'Date' }]);
+  });
+
+  test('txn-sms-error-distribution', async () => {
+    expect(await applicationKpi('txn-sms-error-distribution')).toEqual([
+      { key: 'TxnSmsErrorDistribution', value: 1, group: '554', groupKey: 'ErrorCode' },
+    ]);
+  });
+});
+
+test('all 84 names are known, and those of channels to come answer no rows', async () => {
+  const { application, campaign, journey } = kpiNames;
+  expect([application.size, campaign.size, journey.size]).toEqual([48, 18, 18]);
+  for (const [name, { measure }] of application) {
+    const rows = await applicationKpi(name);
+    if (measure === 'notBuilt') expect(rows, name).toEqual([]);
+    else expect(rows.length, name).toBeGreaterThan(0);
+  }
+  for (const [name, { measure }] of campaign) {
+    const rows = await campaignKpi(name);
+    expect(rows.length > 0, name).toBe(measure !== 'notBuilt');
+  }
+});
+
+test('what is not there, and ranges that are none', async () => {
+  const get = (input: object) =>
+    client.send(
+      new GetApplicationDateRangeKpiCommand({ ApplicationId: app, KpiName: 'unique-deliveries', ...input }),
+    );
+  const bad = { name: 'BadRequestException' };
+  const none = { name: 'NotFoundException' };
+  await expect(get({ KpiName: 'no-such-kpi' })).rejects.toMatchObject(bad);
+  await expect(get({ KpiName: 'sms-spend' })).rejects.toMatchObject(bad);
+  await expect(get({ ApplicationId: 'none' })).rejects.toMatchObject(none);
+  await expect(get({ StartTime: new Date(2), EndTime: new Date(1) })).rejects.toMatchObject(bad);
+  const ofCampaign = new GetCampaignDateRangeKpiCommand({
+    ApplicationId: app,
+    CampaignId: 'none',
+    KpiName: 'unique-deliveries',
+  });
+  await expect(client.send(ofCampaign)).rejects.toMatchObject(none);
+  const ofJourney = new GetJourneyDateRangeKpiCommand({
+    ApplicationId: app,
+    JourneyId: 'none',
+    KpiName: 'journey-emails-sent',
+  });
+  await expect(client.send(ofJourney)).rejects.toMatchObject(none);
+});
+
+test('a range is exact to the millisecond, includes both its ends, and may be longer than Pinpoint allowed', async () => {
+  const { rows } = await product.database.query<{ first: Date; last: Date }>(
+    `select min(uuid_extract_timestamp(message_id)) as first, max(uuid_extract_timestamp(message_id)) as last
+     from message_results where application_id = $1 and kind = 'direct' and channel = 'EMAIL' and outcomes & 31 <> 0`,
+    [app],
+  );
+  const { first, last } = rows[0]!;
+  const sent = async (StartTime: Date, EndTime: Date) =>
+    (await applicationKpi('txn-emails-sent', { StartTime, EndTime }))[0]?.value;
+  expect(await sent(first, last)).toBe(4);
+  expect(await sent(new Date(0), new Date(last.getTime() + 86_400_000_000))).toBe(4);
+  expect(await sent(new Date(last.getTime() + 1), new Date(last.getTime() + 2))).toBeUndefined();
+  expect(await sent(new Date(first.getTime() - 2), new Date(first.getTime() - 1))).toBeUndefined();
+});
+
+test('a rebuild comes to the same results, and a repeated receipt changes no delivery', async () => {
+  const read = async () =>
+    (
+      await product.database.query(
+        'select * from message_results where application_id = $1 order by message_id',
+        [app],
+      )
+    ).rows;
+  const before = await read();
+  expect(before.length).toBeGreaterThan(15);
+  await product.database.transaction((tx) => restartKpiResults(tx));
+  await settled();
+  expect(await read()).toEqual(before);
+  const bounce = before.find(({ outcomes }) => (outcomes & 4) !== 0)!;
+  await product.database.query(
+    `insert into events (day, batch_id, seq, occurred_at, application_id, type, message_id, payload)
+     select day, batch_id, seq + 5000, occurred_at, application_id, type, message_id, payload from events
+     where message_id = $1 and type = 'message.bounced'`,
+    [bounce.message_id],
+  );
+  await product.database.query(
+    `update event_batches b set facts = greatest(facts, 10000) where batch_id in
+     (select batch_id from events where message_id = $1 and seq >= 5000)`,
+    [bounce.message_id],
+  );
+  await product.database.transaction((tx) => restartKpiResults(tx));
+  await settled();
+  expect(await read()).toEqual(before);
+});
+
+describe('the own API', () => {
+  const path = () => `/api/apps/${app}/analytics`;
+
+  test('answers a KPI in a time zone, as JSON and as the same CSV', async () => {
+    const url = `${path()}/kpis/txn-emails-sent-grouped-by-date?timeZone=Pacific/Kiritimati`;
+    const { items } = await product.json<{ items: { group: string; value: number }[] }>(url);
+    expect(items.map(({ value }) => value)).toEqual([4]);
+    const csv = await product.request(url, { headers: { accept: 'text/csv' } });
+    expect(csv.headers.get('content-type')).toMatch(/^text\/csv/);
+    expect(parse(await csv.text(), { columns: true })).toEqual(
+      items.map(({ group, value }) => ({ group, value: String(value) })),
+    );
+    const wrong = await product.request(`${path()}/kpis/txn-emails-sent?timeZone=Mars/Base`);
+    expect(wrong.status).toBe(400);
+    expect((await product.request(`${path()}/kpis/nothing`)).status).toBe(400);
+  });
+
+  test('tells people and machines apart', async () => {
+    const ofCampaign = await product.json(`${path()}/engagement?campaign=${campaignId}`);
+    expect(ofCampaign).toMatchObject({
+      ...{ sent: 10, opens: 3, opened: 2, uniqueOpens: 2, clicks: 1, uniqueClicks: 1 },
+      ...{ machineOpens: 1, machineClicks: 1 },
+    });
+    const direct = await product.json(`${path()}/engagement?kind=direct`);
+    expect(direct).toMatchObject({ opens: 1, clicks: 2, uniqueClicks: 1, machineOpens: 1, machineClicks: 0 });
+  });
+});
