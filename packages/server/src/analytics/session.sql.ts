@@ -14,6 +14,48 @@ function valuesOf(sessions: SessionColumns): unknown[] {
   return [sessions.actorId, sessions.sessionId, sessions.startedMs, sessions.endedMs, sessions.hasUser];
 }
 
+export interface SessionPlaceRow {
+  /** Place in what is said, from 1. */
+  place: number;
+  /** What was known of the session; null when nothing was. */
+  oldHasUser: boolean | null;
+  oldStartedMs: number | null;
+  oldEndedMs: number | null;
+  /** End of the session before it in the order of its endpoint, and the one next after it, where its start now lies. */
+  previousEndedMs: number | null;
+  nextStartedMs: number | null;
+  nextEndedMs: number | null;
+  nextHasUser: boolean;
+}
+
+/** Sessions as they are, with their neighbours where their start will be. */
+export function selectSessionPlaces(sessions: SessionColumns) {
+  return {
+    name: 'analytics-select-session-places',
+    text: `select asked.place::int4, old.has_user as "oldHasUser", old.started_ms as "oldStartedMs",
+        old.ended_ms as "oldEndedMs", previous.ended_ms as "previousEndedMs",
+        next.started_ms as "nextStartedMs", next.ended_ms as "nextEndedMs", next.has_user as "nextHasUser"
+      from unnest($1::int8[], $2::text[], $3::int8[]) with ordinality as asked (actor_id, session_id, started_ms, place)
+      left join lateral (
+        select has_user, started_ms, ended_ms from analytics_sessions s
+        where s.actor_id = asked.actor_id and s.session_id = asked.session_id limit 1
+      ) old on true
+      left join lateral (
+        select ended_ms from analytics_sessions s
+        where s.actor_id = asked.actor_id
+          and (s.started_ms, s.session_id) < (least(old.started_ms, asked.started_ms), asked.session_id)
+        order by s.started_ms desc, s.session_id desc limit 1
+      ) previous on true
+      left join lateral (
+        select has_user, started_ms, ended_ms from analytics_sessions s
+        where s.actor_id = asked.actor_id
+          and (s.started_ms, s.session_id) > (least(old.started_ms, asked.started_ms), asked.session_id)
+        order by s.started_ms, s.session_id limit 1
+      ) next on true`,
+    values: [sessions.actorId, sessions.sessionId, sessions.startedMs],
+  };
+}
+
 export interface SessionKeyRow {
   actorId: number;
   sessionId: string;
