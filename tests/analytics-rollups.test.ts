@@ -26,6 +26,7 @@ import {
 import { hexId } from '../packages/server/src/platform/ids.ts';
 import { silentLog } from '../packages/server/src/platform/log.ts';
 import { testDatabase } from './support/database.ts';
+import { runPostrider, temporaryFolder } from './support/postrider.ts';
 
 const database = await testDatabase();
 const numberer = createNumberer({ database, log: silentLog });
@@ -481,6 +482,37 @@ test('rebuilds of all applications and a change of the time zone, while events g
     await subscriber().drain();
     expect(await figures(fresh)).toEqual(before);
   }
+});
+
+test('one command rebuilds the figures of an application, or of all', async () => {
+  const apps = [await application(), await application()];
+  const day = { from: '2026-03-20', to: '2026-03-20' };
+  for (const app of apps) await append([event(app, 'browse', '2026-03-20T12:00:00Z')]);
+  await subscriber().drain();
+  const settings = {
+    POSTRIDER_DATABASE_URL: database.url,
+    POSTRIDER_DATA_DIR: await temporaryFolder(),
+    POSTRIDER_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'),
+  };
+  const spoil = () =>
+    database.query(
+      `update analytics_activity set actors = 99 where rollup_id in (
+      select id from analytics_rollups where application_id = any ($1) and state = 'live')`,
+      [apps],
+    );
+  const active = () =>
+    Promise.all(apps.map(async (app) => (await usage(database, app, day))[0]!.activeEndpoints));
+  await spoil();
+  const one = runPostrider(['rebuild-analytics', apps[0]!], settings);
+  expect(await one.ended, one.output()).toBe(0);
+  expect(await active()).toEqual([1, 99]);
+  await spoil();
+  const all = runPostrider(['rebuild-analytics'], settings);
+  expect(await all.ended, all.output()).toBe(0);
+  expect(await active()).toEqual([1, 1]);
+  const none = runPostrider(['rebuild-analytics', 'nobody'], settings);
+  expect(await none.ended).toBe(1);
+  expect(none.output()).toContain('Application nobody not found');
 });
 
 test('what a rebuild would lose since the log dropped it is said first', async () => {
