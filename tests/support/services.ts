@@ -50,6 +50,7 @@ export async function testServices(database: Database, log: Log = silentLog): Pr
     taggable,
     streams,
     endpointsPerUser: 15,
+    retentionDays: 90,
     enqueue: async () => undefined,
   };
 }

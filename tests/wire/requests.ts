@@ -106,6 +106,8 @@ function valid(shape: Shape, name = ''): Arbitrary<unknown> {
       return fc.constantFrom('2026-11-21T08:00:00Z', '2026-11-21T08:00:00.123+05:30', '0001-01-01T00:00:00Z');
     case 'blob':
       return fc.uint8Array({ maxLength: 50 }).map((bytes) => Buffer.from(bytes).toString('base64'));
+    case 'document':
+      return fc.jsonValue();
   }
 }
 

@@ -3,7 +3,7 @@ import { testDatabase } from '../../../../tests/support/database.ts';
 import { hexId } from '../platform/ids.ts';
 import { createExportJob } from './exports/job.ts';
 import { createImportJob } from './imports/job.ts';
-import { addSuppressions, eraseAudience, upsertEndpoints } from './index.ts';
+import { addSuppressions, eraseAudience, touchActivity, upsertEndpoints } from './index.ts';
 import { createSegment } from './segments/segment.ts';
 
 const database = await testDatabase();
@@ -16,7 +16,8 @@ test('erasing an application leaves no row of it in any table of the room, and a
       User: { UserId: `${index % 100}` },
     }));
     await database.transaction(async (tx) => {
-      await upsertEndpoints(tx, app, items, { now: 1, activity: 'now' });
+      await upsertEndpoints(tx, app, items, { now: 1 });
+      await touchActivity(tx, app, [{ endpointId: '1', at: 1 }]);
       const { id } = await createSegment(tx, app, { Name: 's', Dimensions: {} } as never, 1);
       await tx.query("insert into segment_endpoints values ($1, $2, '1')", [app, id]);
       await tx.query("insert into segment_users values ($1, $2, '1')", [app, id]);

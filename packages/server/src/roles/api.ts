@@ -37,6 +37,8 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
     taggable,
     streams,
     endpointsPerUser: config.endpointsPerUser,
+    retentionDays: config.retentionDays,
+    eventCampaignMinLeadMs: config.eventCampaignMinLeadMs,
     enqueue: (job, payload) => enqueue(database, job, payload),
   };
   const { trustedProxies } = config;

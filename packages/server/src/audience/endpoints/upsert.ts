@@ -45,11 +45,8 @@ export interface UpsertOptions {
   limits?: EndpointLimits;
   /** Writes the endpoints as members that only this segment sees, not as registered endpoints. */
   segmentId?: string | null;
-  /**
-   * Writes a sign of life for each endpoint: at `now`, or (`stated`) at its EffectiveDate where one is given.
-   * Left out: none.
-   */
-  activity?: 'now' | 'stated';
+  /** Writes a sign of life for each endpoint at its EffectiveDate, where one is given: an audience that moves here. */
+  activity?: 'stated';
   /** The caller keeps others from giving the same addresses meanwhile, so the locks for that are not needed. */
   addressesAreSerialised?: boolean;
   /** What the caller may do to each of the endpoints, when it is a stranger; more is refused as forbidden. */
@@ -151,7 +148,7 @@ export async function upsertChanges(
     options,
   );
   const applied = await batch.run();
-  if (options.activity) await writeActivity(tx, applicationId, changes, applied, options, segmentId);
+  if (options.activity) await writeActivity(tx, applicationId, changes, applied, segmentId);
   if (segmentId === null) {
     await appendChanges(tx, applicationId, {
       before: batch.before,
@@ -175,12 +172,11 @@ async function writeActivity(
   applicationId: string,
   changes: EndpointChange[],
   applied: Applied,
-  options: UpsertOptions,
   segmentId: string | null,
 ): Promise<void> {
   const signs: { endpointId: string; at: number }[] = [];
   for (const change of changes) {
-    const at = options.activity === 'now' ? options.now : change.effectiveAt;
+    const at = change.effectiveAt;
     const endpointId = segmentId === null ? change.id : `${segmentId}.${change.id}`;
     if (at !== undefined && applied.accepted.has(endpointId)) signs.push({ endpointId, at });
   }

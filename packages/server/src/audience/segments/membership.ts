@@ -2,7 +2,14 @@ import sql, { type Sql } from 'sql-template-tag';
 import type { Database, Queryable, Transaction } from '../../platform/database.ts';
 import { badMember } from '../../platform/errors.ts';
 import { memberKey } from '../endpoints/row.ts';
-import { type CompiledSegment, type CompileOptions, compileResolved, compileSegment } from './compile.ts';
+import { exceedsRetention } from './behaviour.ts';
+import {
+  type CompiledSegment,
+  type CompileOptions,
+  compileResolved,
+  compileSegment,
+  type PredicateNode,
+} from './compile.ts';
 import { type Resolution, resolveSegment, type SegmentTarget } from './resolve.ts';
 import { selectStates } from './segment.sql.ts';
 
@@ -13,6 +20,8 @@ export interface SegmentCount {
   messageable: number;
   /** By ChannelType, ordered by it; endpoints without a channel count under null. */
   channels: { channel: string | null; total: number; messageable: number }[];
+  /** Why the number may be less than the truth: windows that begin before what the log still has. */
+  warnings?: string[];
 }
 
 /**
@@ -27,7 +36,7 @@ export async function countSegment(
   db: Database | Transaction,
   applicationId: string,
   target: SegmentTarget,
-  options?: CompileOptions,
+  options: CompileOptions & { retentionDays?: number } = {},
 ): Promise<SegmentCount> {
   const compiled = await compileSegment(db, applicationId, target, options);
   const count = (on: Queryable) => on.query<SegmentCount['channels'][number]>(countStatement(compiled));
@@ -39,7 +48,23 @@ export async function countSegment(
         })
       : await count(db);
   const sum = (member: 'total' | 'messageable') => rows.reduce((total, row) => total + row[member], 0);
-  return { total: sum('total'), messageable: sum('messageable'), channels: rows };
+  const warnings = retentionWarnings(compiled, options.retentionDays ?? 0);
+  return {
+    total: sum('total'),
+    messageable: sum('messageable'),
+    channels: rows,
+    ...(warnings.length > 0 && { warnings }),
+  };
+}
+
+function retentionWarnings({ tree, behaviour }: CompiledSegment, retentionDays: number): string[] {
+  const visit = ({ what, parts }: PredicateNode): string[] => {
+    if (what.kind !== 'condition' || what.condition.kind !== 'behaviour') return parts.flatMap(visit);
+    const { path, counted } = what.condition;
+    if (!exceedsRetention(counted.window, behaviour.now, retentionDays)) return [];
+    return [`${path}.Window begins before the ${retentionDays} days for which events are kept`];
+  };
+  return visit(tree);
 }
 
 /** `normaliseAddress` (suppression.ts) as SQL. */

@@ -2,7 +2,8 @@ import type { SegmentImportResource } from '@aws-sdk/client-pinpoint';
 import type { Database, Queryable, Transaction } from '../../platform/database.ts';
 import { badMember, notFound } from '../../platform/errors.ts';
 import { hexId } from '../../platform/ids.ts';
-import type { SegmentDefinition } from './criteria.ts';
+import { checkRetention } from './behaviour.ts';
+import { behaviourConditions, readCriteria, type SegmentDefinition } from './criteria.ts';
 import { isVersion, missingTarget, resolveSegment } from './resolve.ts';
 import {
   deleteMembers,
@@ -65,6 +66,11 @@ function fromRow(row: SegmentRow): Segment {
 
 const mostNameCharacters = 1_000;
 
+export interface WriteOptions {
+  /** POSTRIDER_RETENTION_DAYS: a window must not ask for more than is kept. Absent or 0: everything is. */
+  retentionDays?: number;
+}
+
 /**
  * Makes a dimensional segment, version 1. The caller has checked that the application exists.
  * @param now milliseconds since the epoch
@@ -75,9 +81,11 @@ export async function createSegment(
   applicationId: string,
   request: SegmentRequest,
   now: number,
+  options: WriteOptions = {},
 ): Promise<Segment> {
   checkName(request.Name);
   const definition = definitionOf(request);
+  checkRetention(behaviourConditions(readCriteria(definition)), now, options.retentionDays ?? 0);
   await tx.query(lockSegments(applicationId));
   await resolveSegment(tx, applicationId, { definition });
   const { rows } = await tx.query<SegmentRow>(
@@ -106,8 +114,10 @@ export async function updateSegment(
   id: string,
   request: SegmentRequest,
   now: number,
+  options: WriteOptions = {},
 ): Promise<Segment> {
   checkName(request.Name);
+  checkRetention(behaviourConditions(readCriteria(definitionOf(request))), now, options.retentionDays ?? 0);
   await tx.query(lockSegments(applicationId));
   const segment = await getSegment(tx, applicationId, id);
   const definition = definitionOf(request);

@@ -24,7 +24,7 @@ import { objectRoutes } from './objects.ts';
 import { createProblemHandler, problemSchema, unstorableMember } from './problem.ts';
 import { accountRoutes } from './provider-accounts.ts';
 import { publishableKeyRoutes } from './publishable-keys.ts';
-import { segmentRoutes } from './segments.ts';
+import { segmentRoutes, segmentWritingRoutes } from './segments.ts';
 import { streamRoutes } from './streams.ts';
 import { suppressionRoutes } from './suppressions.ts';
 import { webhookSecretRoutes } from './webhook-secrets.ts';
@@ -82,6 +82,7 @@ export async function createApi(context: ApiContext): Promise<Api> {
     accountRoutes,
     endpointRoutes,
     segmentRoutes,
+    segmentWritingRoutes,
     importRoutes,
     exportRoutes,
     eventImportRoutes,

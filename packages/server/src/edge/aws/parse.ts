@@ -100,7 +100,24 @@ export function parseValue(shape: Shape, value: unknown, path: string): unknown 
       return parseDate(value, path);
     case 'blob':
       return parseBlob(value, path);
+    case 'document':
+      return checkDocument(value, path, 0);
   }
+}
+
+const maxDocumentDepth = 32;
+
+/** Any JSON, with the texts in it checked as all others are. */
+function checkDocument(value: unknown, path: string, depth: number): unknown {
+  if (typeof value === 'string') return checkText(value, path);
+  if (typeof value !== 'object' || value === null) return value;
+  if (depth >= maxDocumentDepth) throw badMember(path, `expected at most ${maxDocumentDepth} levels`);
+  for (const [key, member] of Object.entries(value)) {
+    const memberPath = Array.isArray(value) ? `${path}[${key}]` : `${path}${described(key, 'key')}`;
+    checkText(key, memberPath);
+    checkDocument(member, memberPath, depth + 1);
+  }
+  return value;
 }
 
 function parseStructure(shape: StructureShape, value: unknown, path: string): WireObject {

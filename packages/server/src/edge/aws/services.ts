@@ -28,6 +28,8 @@ export interface Services {
   inApp: InAppMessages;
   /** POSTRIDER_ENDPOINTS_PER_USER. */
   endpointsPerUser: number;
+  /** POSTRIDER_RETENTION_DAYS. */
+  retentionDays: number;
   /** POSTRIDER_EVENT_CAMPAIGN_MIN_LEAD_MS; 0 when absent. */
   eventCampaignMinLeadMs?: number;
   /** By POSTRIDER_PINPOINT_QUOTAS. */

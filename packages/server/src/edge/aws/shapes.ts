@@ -7,7 +7,9 @@ export type Shape =
   | { kind: 'list'; element: Shape; singleAllowed: boolean }
   | { kind: 'map'; value: Shape; keys: readonly string[] | undefined; nullable: boolean }
   | { kind: 'string'; values: readonly string[] | undefined }
-  | { kind: 'boolean' | 'integer' | 'double' | 'timestamp' | 'blob' };
+  | { kind: 'boolean' | 'integer' | 'double' | 'timestamp' | 'blob' }
+  /** Any JSON value that the database can hold; the handler reads it. */
+  | { kind: 'document' };
 
 export interface StructureShape {
   kind: 'structure';
@@ -53,6 +55,11 @@ export const nullableMaps: ReadonlySet<string> = new Set([
   'PublicEndpoint.Metrics',
 ]);
 
+/** Optional members of ours in Pinpoint's structures. Only raw JSON has them: SDKs neither send nor show them. */
+const extensions: ReadonlyMap<string, readonly string[]> = new Map([
+  ['SegmentBehaviors', ['Campaigns', 'Events']],
+]);
+
 const structures = new Map<string, StructureShape>();
 
 /** Compiles a structure; structures are shared by name. */
@@ -81,6 +88,10 @@ export function compileStructure(schema: NormalizedSchema): StructureShape {
       required: structure.members.length < (requiredCount as number),
       shape: compile(memberSchema, `${name}.${memberName}`),
     });
+  }
+  for (const extension of extensions.get(name) ?? []) {
+    const shape = { kind: 'document' } as const;
+    structure.members.push({ name: extension, wireName: extension, place: 'body', required: false, shape });
   }
   return structure;
 }

@@ -91,12 +91,11 @@ async function upsert(
     }
   }
   const { endpointsPerUser, endpointLimits: limits } = ctx.services;
-  // Pinpoint counts an update as a sign of life of the endpoint.
+  // No sign of life: that the endpoint's user did something, only its events say.
   const options: UpsertOptions = {
     now: ctx.clock.now(),
     endpointsPerUser,
     limits,
-    activity: 'now',
     ...(guard ? { guard } : {}),
   };
   await ctx.database.transaction((tx) => upsertEndpoints(tx, applicationId, items, options, pathOf));

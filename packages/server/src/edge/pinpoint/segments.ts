@@ -36,7 +36,7 @@ export const segments = {
   async CreateSegment({ ApplicationId, WriteSegmentRequest: { tags = {}, ...request } }, ctx) {
     const segment = await ctx.database.transaction(async (tx) => {
       await getApplication(tx, ApplicationId);
-      const created = await createSegment(tx, ApplicationId, request, ctx.clock.now());
+      const created = await createSegment(tx, ApplicationId, request, ctx.clock.now(), ctx.services);
       await addTags(tx, segmentArn(ctx, ApplicationId, created.id), ApplicationId, tags);
       await audit(tx, ctx, 'CreateSegment', ApplicationId, created);
       return created;
@@ -47,7 +47,14 @@ export const segments = {
   /** As in Pinpoint, `tags` are not changed by an update; TagResource and UntagResource do that. */
   async UpdateSegment({ ApplicationId, SegmentId, WriteSegmentRequest: { tags: _, ...request } }, ctx) {
     const segment = await ctx.database.transaction(async (tx) => {
-      const updated = await updateSegment(tx, ApplicationId, SegmentId, request, ctx.clock.now());
+      const updated = await updateSegment(
+        tx,
+        ApplicationId,
+        SegmentId,
+        request,
+        ctx.clock.now(),
+        ctx.services,
+      );
       await audit(tx, ctx, 'UpdateSegment', ApplicationId, updated);
       return updated;
     });
