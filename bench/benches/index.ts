@@ -9,6 +9,8 @@ import { logRead } from './log-read.ts';
 import { putEvents } from './put-events.ts';
 import { segmentCount } from './segment-count.ts';
 import { start } from './start.ts';
+import { together } from './together.ts';
+import { triggerLatency } from './trigger-latency.ts';
 
 /** In the order in which they run. */
 export const benches: readonly Bench[] = [
@@ -17,9 +19,11 @@ export const benches: readonly Bench[] = [
   campaignSmtp,
   campaignSms,
   lanes,
+  triggerLatency,
   logAppend,
   logRead,
   analytics,
   putEvents,
+  together,
   start,
 ];

@@ -60,7 +60,16 @@ export async function prepareCampaign(
     const SMSTemplateRequest = { Body: smsBody };
     await client.send(new CreateSmsTemplateCommand({ TemplateName: templateName, SMSTemplateRequest }));
   }
-  const segment = await client.send(
+  return { segmentId: await createEverybody(server, ApplicationId, channel), templateName };
+}
+
+/** A segment of everybody with the channel; its id. */
+export async function createEverybody(
+  server: BenchServer,
+  ApplicationId: string,
+  channel: 'EMAIL' | 'SMS',
+): Promise<string> {
+  const segment = await server.client.send(
     new CreateSegmentCommand({
       ApplicationId,
       WriteSegmentRequest: {
@@ -69,7 +78,7 @@ export async function prepareCampaign(
       },
     }),
   );
-  return { segmentId: segment.SegmentResponse!.Id!, templateName };
+  return segment.SegmentResponse!.Id!;
 }
 
 export async function startCampaign(

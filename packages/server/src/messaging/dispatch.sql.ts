@@ -78,26 +78,47 @@ export interface AddedMember {
 const maxChunkBytes = 1_000_000;
 
 /**
- * Adds members to open dispatches, each as often as it is given, in the caller's transaction. The caller sees to it that
- * the dispatch is not closed meanwhile.
+ * Adds members to open dispatches (each of which is given once), each member as often as it is given, in the caller's
+ * transaction. The caller sees to it that the dispatch is not closed meanwhile. A chunk that nobody has claimed yet
+ * grows: so the chunks are small while the workers keep up, and large when there is a lot to do.
  */
 export async function addMembers(
   tx: Queryable,
   additions: { dispatchId: string; members: AddedMember[] }[],
 ): Promise<void> {
   const chunks = additions.flatMap(({ dispatchId, members }) =>
-    chunksOf(members).map((chunk) => ({
+    chunksOf(members).map((chunk, place) => ({
       dispatchId,
+      grows: place === 0,
       endpointIds: chunk.map(({ endpointId }) => endpointId),
       occasions: chunk.map(({ occasion }) => occasion),
     })),
   );
   if (chunks.length === 0) return;
   await tx.query(sql`
+    with added as (
+      select * from jsonb_to_recordset(${storableJson(chunks)}::jsonb)
+        as a("dispatchId" uuid, grows boolean, "endpointIds" text[], occasions jsonb)
+    ),
+    waiting as (
+      select added.*, c.number
+      from added cross join lateral (
+        select number from dispatch_chunks c
+        where added.grows and c.dispatch_id = added."dispatchId" and c.worker_id is null and c.not_before <= now()
+          and c.occasions is not null and c.size + cardinality(added."endpointIds") <= ${chunkSize}
+          and pg_column_size(c.occasions) <= ${maxChunkBytes / 2}
+        order by number desc limit 1 for update skip locked
+      ) c
+    ),
+    grown as (
+      update dispatch_chunks c set endpoint_ids = c.endpoint_ids || waiting."endpointIds",
+        occasions = c.occasions || waiting.occasions, size = c.size + cardinality(waiting."endpointIds")
+      from waiting where c.dispatch_id = waiting."dispatchId" and c.number = waiting.number
+      returning c.dispatch_id
+    )
     insert into dispatch_chunks (dispatch_id, number, endpoint_ids, size, occasions)
     select "dispatchId", nextval('added_chunk_numbers'), "endpointIds", cardinality("endpointIds"), occasions
-    from jsonb_to_recordset(${storableJson(chunks)}::jsonb)
-      as c("dispatchId" uuid, "endpointIds" text[], occasions jsonb)`);
+    from added where not grows or "dispatchId" not in (select dispatch_id from grown)`);
 }
 
 function chunksOf(members: AddedMember[]): AddedMember[][] {
