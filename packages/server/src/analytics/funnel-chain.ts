@@ -1,5 +1,5 @@
 /** Bytes of one event as `selectFunnelEvents` hands it over. */
-const eventBytes = 16;
+const eventBytes = 8;
 
 /** A growing list of numbers without a box for each. */
 class Numbers {
@@ -60,10 +60,6 @@ export class FunnelChains {
   /** Of the actor at hand, for each step: first event of its chain, time of its latest completion; -1 for none yet. */
   readonly #starts: Float64Array;
   readonly #times: Float64Array;
-  /** The actor at hand, as three numbers. */
-  #high = -1;
-  #low = -1;
-  #extra = -1;
 
   constructor(steps: number, windowMs: number) {
     this.counts = Array.from({ length: steps }, () => 0);
@@ -73,15 +69,14 @@ export class FunnelChains {
     this.#windowMs = windowMs;
   }
 
-  /** Takes the next events; those of one actor may be in several pieces. */
+  /** Takes all events of the actors that share a hash; the other hash tells them apart. */
   add(events: Buffer): void {
     const view = new DataView(events.buffer, events.byteOffset, events.length);
+    let actor = -1;
     for (let at = 0; at < events.length; at += eventBytes) {
-      const [high, low] = [view.getUint32(at), view.getUint32(at + 4)];
-      const [upper, lower] = [view.getUint32(at + 8), view.getUint32(at + 12)];
-      const extra = upper >>> 14;
-      if (low !== this.#low || high !== this.#high || extra !== this.#extra) {
-        [this.#high, this.#low, this.#extra] = [high, low, extra];
+      const [upper, lower] = [view.getUint32(at), view.getUint32(at + 4)];
+      if (upper >>> 14 !== actor) {
+        actor = upper >>> 14;
         this.#starts.fill(-1);
         this.#times.fill(-1);
       }

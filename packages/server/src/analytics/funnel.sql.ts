@@ -8,11 +8,11 @@ export interface FunnelQuery extends EventRange {
 }
 
 /**
- * The events of the steps, actor after actor, each actor's in the order of time: 16 bytes an event, in pieces of a 256th
- * of the actors. The first eight bytes are a hash of the actor. Of the other 62 bits, from the highest one on, 16 are of
- * another hash of it, 36 the milliseconds since `from`, 10 the steps that the event is of (bit k-1 for step k). Actors
- * are told apart by 80 bits: numbers are sorted and handed over much faster than names, and for two of a hundred million
- * actors to look the same is less likely than 1 in 100 million.
+ * The events of the steps: a row for each hash of an actor, with 8 bytes for each event in the order of time. Of their 62
+ * bits, from the highest one on, 16 are of another hash of the actor, 36 the milliseconds since `from`, 10 the steps
+ * that the event is of (bit k-1 for step k). Actors are told apart by both hashes, 80 bits: numbers are sorted and handed
+ * over much faster than names, and for two of a hundred million actors to look the same is less likely than 1 in 100
+ * million.
  */
 export function selectFunnelEvents(
   applicationId: string,
@@ -30,7 +30,7 @@ export function selectFunnelEvents(
     ...endpoints,
   ];
   return sql`
-    select string_agg(int8send(actor) || int8send(event), ''::bytea order by actor, event) as events
+    select string_agg(int8send(event), ''::bytea order by event) as events
     from (
       select hashtextextended(${actor}, 0) as actor,
         ((hashtextextended(${actor}, 1) & 65535) << 46)
@@ -38,7 +38,7 @@ export function selectFunnelEvents(
           | ${maskOf(types, steps, filters)} as event
       from events e where ${join(conditions, ' and ')}
     ) found
-    group by actor >> 56`;
+    group by actor`;
 }
 
 function all(conditions: readonly Sql[]): Sql {
