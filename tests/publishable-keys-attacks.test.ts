@@ -207,12 +207,13 @@ describe("other people's endpoints", () => {
     const [id, eventId] = [randomUUID(), randomUUID()];
     const headers = { 'idempotency-key': randomUUID() };
     await shop.putEvent(id, { eventId, headers });
-    for (const options of [
+    const imitations: { eventId?: string; headers?: Record<string, string> }[] = [
       {},
       { eventId: randomUUID() },
       { headers: { 'idempotency-key': randomUUID() } },
       { headers: { 'amz-sdk-invocation-id': eventId } },
-    ]) {
+    ];
+    for (const options of imitations) {
       expect(await shop.putEvent(id, options)).toMatchObject({ status: 403, token: undefined });
     }
     // Known by another endpoint's or another key's first request: not by this one's.
@@ -319,8 +320,9 @@ describe('users', () => {
 
   test('attributes of a user are not changed from an endpoint of that user', async () => {
     const shop = await open();
-    const { id, token: own } = await shop.makeEndpoint();
+    const { id } = await shop.makeEndpoint();
     await shop.backendUpdate(id, { User: { UserId: 'victim', UserAttributes: { plan: ['gold'] } } });
+    const own = await shop.issueToken(id);
     for (const User of [
       { UserAttributes: { plan: ['none'] } },
       { UserAttributes: { plan: [] } },
@@ -349,6 +351,31 @@ describe('users', () => {
       const take = { previousId: victim, userId: 'attacker' };
       expect((await shop.segment('alias', take, { proof })).status).toBe(403);
     });
+  });
+
+  test('nobody holds the endpoint of a person whom he got to use an id of his own', async () => {
+    const shop = await open();
+    const fixed = await shop.makeEndpoint();
+    await shop.backendUpdate(fixed.id, { User: { UserId: 'victim' } });
+    await unchanged(shop, fixed.id, async () => {
+      for (const proof of [undefined, shop.prove('attacker')]) {
+        const options = { token: fixed.token, ...(proof === undefined ? {} : { proof }) };
+        const push = { ChannelType: 'GCM', Address: 'attacker' };
+        expect((await shop.updateEndpoint(fixed.id, push, options)).status).toBe(403);
+        expect((await shop.updateEndpoint(fixed.id, { User: { UserId: '' } }, options)).status).toBe(403);
+        expect((await shop.putEvent(fixed.id, options)).status).toBe(403);
+        const path = `/v1/apps/${shop.app}/endpoints/${fixed.id}/inappmessages`;
+        expect((await shop.call({ path, method: 'GET', ...options })).status).toBe(403);
+        const track = { anonymousId: fixed.id, event: 'x' };
+        expect((await shop.segment('track', track, options)).status).toBe(403);
+      }
+    });
+    // The person whose endpoint it is now gets a token of it, by the proof that comes with the login.
+    const proof = shop.prove('victim');
+    const next = await shop.putEvent(fixed.id, { token: fixed.token, proof });
+    expect(next.status).toBe(202);
+    expect((await shop.putEvent(fixed.id, { token: next.token })).status).toBe(202);
+    expect((await shop.putEvent(fixed.id, { token: fixed.token })).status).toBe(403);
   });
 
   test('nobody pushes endpoints out of a full user', async () => {
@@ -435,7 +462,7 @@ describe('addresses', () => {
 
   test('the mail endpoint of an app is not turned, silenced or woken without a proof', async () => {
     const shop = await open();
-    const { id, token: own } = await shop.makeEndpoint();
+    const { id } = await shop.makeEndpoint();
     await shop.backendUpdate(id, {
       ChannelType: 'EMAIL',
       Address: 'victim@example.com',
@@ -443,6 +470,7 @@ describe('addresses', () => {
       EndpointStatus: 'INACTIVE',
       User: { UserId: 'victim' },
     });
+    const own = await shop.issueToken(id);
     for (const request of [
       { Address: 'attacker@example.com' },
       { Address: '' },
@@ -550,6 +578,7 @@ describe('pages and rates', () => {
     const refused = answers.filter(({ status }) => status === 429);
     expect(refused.length).toBeGreaterThanOrEqual(1);
     expect(refused[0]!.headers.get('retry-after')).toBe('1');
+    // By another door it is the same address.
     const segment = await shop.segment('track', { anonymousId: id, event: 'x' }, { token: own });
     expect([segment.status, segment.headers.get('retry-after')]).toEqual([429, '1']);
   });

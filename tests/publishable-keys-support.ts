@@ -43,6 +43,8 @@ export interface Shop {
   makeEndpoint(options?: Partial<Call> & { endpoint?: object }): Promise<{ id: string; token: string }>;
   /** As the customer's backend does it, with an access key. */
   backendUpdate(endpointId: string, request: EndpointRequest): Promise<void>;
+  /** The endpoint's token, as the backend hands it to its device. */
+  issueToken(endpointId: string): Promise<string>;
   read(endpointId: string): Promise<EndpointResponse>;
   exists(endpointId: string): Promise<boolean>;
   /** Types of all events in the log, sorted. */
@@ -106,6 +108,11 @@ async function openShop(product: TestProduct, settings: Record<string, unknown> 
     },
     async backendUpdate(EndpointId, EndpointRequest) {
       await backend.send(new UpdateEndpointCommand({ ApplicationId: app, EndpointId, EndpointRequest }));
+    },
+    async issueToken(endpointId) {
+      const path = `/api/apps/${app}/endpoint-tokens`;
+      const { token } = await product.json<{ token: string }>(path, { method: 'POST', json: { endpointId } });
+      return token;
     },
     read,
     exists: (id) =>

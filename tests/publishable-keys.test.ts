@@ -15,7 +15,7 @@ test('makes an endpoint, gets its token, and goes on with it', async () => {
   const shop = await open();
   const id = randomUUID();
   const made = await shop.putEvent(id);
-  expect(made).toMatchObject({ status: 202, token: expect.stringMatching(/^et_[\w-]{43}$/) });
+  expect(made).toMatchObject({ status: 202, token: expect.stringMatching(/^et_[\w-]{51}$/) });
   const { token } = made;
   const push = { ChannelType: 'GCM', Address: 'device-token', Attributes: { plan: ['free'] } };
   expect(await shop.updateEndpoint(id, push)).toMatchObject({ status: 403 });
@@ -114,6 +114,21 @@ test('works in the JS SDK, whose id and secret are both the publishable key', as
     name: 'ForbiddenException',
   });
   client.destroy();
+});
+
+test('a beacon says in its query what others say in headers', async () => {
+  const shop = await open();
+  const { id, token } = await shop.makeEndpoint();
+  const body = { BatchItem: { [id]: { Endpoint: {}, Events: { [randomUUID()]: event('_session.stop') } } } };
+  const send = async (query: string) => {
+    const url = `${product.url}/v1/apps/${shop.app}/events/legacy?${query}`;
+    const headers = { 'content-type': 'text/plain;charset=UTF-8' };
+    return (await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })).status;
+  };
+  expect(await send(`key=${shop.key}`)).toBe(403);
+  expect(await send(`endpoint-token=${token}`)).toBe(403);
+  expect(await send(`key=${shop.key}&endpoint-token=${token}`)).toBe(202);
+  expect(await shop.eventTypes()).toEqual(['_session.stop', 'visit']);
 });
 
 test('the backend hands out the token of an endpoint that it made', async () => {

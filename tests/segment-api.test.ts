@@ -22,7 +22,7 @@ async function openWithWriteKey(scopes: object = {}) {
       method: 'POST',
       headers: { authorization: `Basic ${Buffer.from(`${token}:`).toString('base64')}`, ...headers },
       body:
-        typeof body === 'string' || body instanceof Uint8Array ? (body as BodyInit) : JSON.stringify(body),
+        typeof body === 'string' || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
     });
     return {
       status: response.status,
@@ -209,11 +209,11 @@ describe('the publishable key as write key', () => {
     const context = { postrider: { endpointToken: token, identityProof: shop.prove('ada') } };
     const traits = { email: 'ada@example.com', plan: 'free' };
     const identify = await shop.segment('identify', { anonymousId, userId: 'ada', traits, context });
-    expect(identify.body).toEqual({ success: true, endpointTokens: { [anonymousId]: token } });
+    expect(identify.body).toEqual({ success: true, endpointTokens: { [anonymousId]: identify.token } });
     expect((await shop.read(anonymousId)).User).toMatchObject({ UserAttributes: { plan: ['free'] } });
     expect((await shop.read('user:ada:email')).Address).toBe('ada@example.com');
     // From now on the library names the user in each call.
-    const later = { postrider: { endpointToken: token } };
+    const later = { postrider: { endpointToken: identify.token } };
     const track = { anonymousId, userId: 'ada', event: 'x', context: later };
     expect((await shop.segment('track', track)).status).toBe(200);
   });

@@ -23,9 +23,9 @@ export {
 export type { Credential } from './credentials.ts';
 export { fullScopes, type Principal, principalName, type Scopes } from './principal.ts';
 export {
+  checkEndpointTokens,
   eraseEndpointCreations,
   expireEndpointCreations,
-  hasEndpointToken,
   hashCreationProof,
   isCreationAgain,
   makeEndpointToken,

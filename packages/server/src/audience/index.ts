@@ -11,9 +11,10 @@ export {
 } from './endpoints/item.ts';
 export { endpointIdsOfUsers } from './endpoints/of-users.ts';
 export {
+  type EndpointIdentity,
   type EndpointPage,
   type EndpointQuery,
-  endpointCreationTimes,
+  endpointIdentities,
   getEndpoint,
   getUserEndpoints,
   loadRecipients,

@@ -9,44 +9,72 @@ import {
 
 /**
  * What a token vouches for. An endpoint that was deleted and made again was created at another time, so tokens of the
- * first one do not open the second.
+ * first one do not open the second. And a token is made for the user that the endpoint has: when the customer's backend
+ * gives the endpoint to a user, who held it before does not hold the user's.
  */
 export interface TokenSubject {
   applicationId: string;
   endpointId: string;
   /** Milliseconds since the epoch. */
   createdAt: number;
+  /** Null when the endpoint has no user. */
+  userId: string | null;
 }
 
 const prefix = 'et_';
+/** Length of the part of a token that says for which user it is, and of its signature. */
+const tagLength = 8;
+const macLength = 43;
 
 /** The token of an endpoint: the same each time, and nobody without the secret of the key can make it. */
 export function makeEndpointToken(secret: Uint8Array, subject: TokenSubject): string {
-  const { applicationId, endpointId, createdAt } = subject;
-  const text = JSON.stringify(['endpoint token', applicationId, endpointId, createdAt]);
-  return prefix + createHmac('sha256', secret).update(text).digest('base64url');
+  const tag = userTag(secret, subject);
+  return prefix + tag + mac(secret, subject, tag);
 }
 
-/** Was one of `tokens` made for `subject` with one of `secrets`? Takes the same time wherever they differ. */
-export function hasEndpointToken(
+/** Which user a token is for, without telling which. */
+function userTag(secret: Uint8Array, { applicationId, userId }: TokenSubject): string {
+  const text = JSON.stringify(['endpoint token user', applicationId, userId]);
+  return createHmac('sha256', secret).update(text).digest().subarray(0, 6).toString('base64url');
+}
+
+function mac(
+  secret: Uint8Array,
+  { applicationId, endpointId, createdAt }: TokenSubject,
+  tag: string,
+): string {
+  const text = JSON.stringify(['endpoint token', applicationId, endpointId, createdAt, tag]);
+  return createHmac('sha256', secret).update(text).digest('base64url');
+}
+
+/**
+ * Was one of `tokens` made for the endpoint with one of `secrets`? `current`: and for the user that it has; `earlier`:
+ * for another one, or none. Takes the same time wherever a wrong one differs.
+ */
+export function checkEndpointTokens(
   tokens: readonly string[],
   secrets: readonly Uint8Array[],
   subject: TokenSubject,
-): boolean {
-  if (tokens.length === 0) return false;
-  const given = tokens.map((token) => Buffer.from(token));
-  for (const secret of secrets) {
-    const expected = Buffer.from(makeEndpointToken(secret, subject));
-    for (const token of given) {
-      if (token.length === expected.length && timingSafeEqual(token, expected)) return true;
+): 'current' | 'earlier' | undefined {
+  let found: 'earlier' | undefined;
+  for (const token of tokens) {
+    const tag = token.slice(prefix.length, prefix.length + tagLength);
+    const given = Buffer.from(token.slice(prefix.length + tagLength));
+    for (const secret of secrets) {
+      const expected = Buffer.from(mac(secret, subject, tag));
+      if (given.length !== expected.length || !timingSafeEqual(given, expected)) continue;
+      if (tag === userTag(secret, subject)) return 'current';
+      found = 'earlier';
     }
   }
-  return false;
+  return found;
 }
 
 /** Tokens of one request: a person has a device or two, not a crowd. */
 const maxTokens = 20;
 const maxHeaderLength = 4_000;
+
+const form = new RegExp(`^${prefix}[\\w-]{${tagLength + macLength}}$`);
 
 /** The tokens of a header, in which several stand with commas between them. */
 export function readEndpointTokens(header: string | undefined): string[] {
@@ -54,7 +82,7 @@ export function readEndpointTokens(header: string | undefined): string[] {
   return header
     .split(',')
     .map((token) => token.trim())
-    .filter((token) => /^et_[\w-]{43}$/.test(token))
+    .filter((token) => form.test(token))
     .slice(0, maxTokens);
 }
 

@@ -8,7 +8,7 @@ import { recordAudit } from '../audit.ts';
 import { CredentialCache } from '../credential-cache.ts';
 import { checkName } from '../credentials.ts';
 import type { Principal } from '../principal.ts';
-import { makeEndpointToken } from './endpoint-token.ts';
+import { makeEndpointToken, type TokenSubject } from './endpoint-token.ts';
 import { checkOrigins } from './origin.ts';
 import {
   insertPublishableKey,
@@ -86,7 +86,7 @@ export interface PublishableKeys {
    * The token of an endpoint that was made otherwise, for the customer's backend to hand to the device.
    * @throws CallerError conflict when the application has no key in use.
    */
-  issueToken(applicationId: string, endpoint: { id: string; createdAt: number }): Promise<string>;
+  issueToken(subject: TokenSubject): Promise<string>;
 }
 
 /** What a publishable key may do, and nothing else. Routes of the own API do not know such keys at all. */
@@ -189,8 +189,10 @@ export function createPublishableKeys(options: {
       });
       cache.forget(id);
     },
-    async issueToken(applicationId, endpoint) {
-      const { rows } = await database.query<{ id: string }>(selectNewestPublishableKey(applicationId));
+    async issueToken(subject) {
+      const { rows } = await database.query<{ id: string }>(
+        selectNewestPublishableKey(subject.applicationId),
+      );
       const key = rows[0] && (await find(rows[0].id));
       if (!key) {
         throw new CallerError(
@@ -198,8 +200,7 @@ export function createPublishableKeys(options: {
           'The application has no publishable key, and tokens are made with one',
         );
       }
-      const { id: endpointId, createdAt } = endpoint;
-      return makeEndpointToken(key.tokenSecret, { applicationId, endpointId, createdAt });
+      return makeEndpointToken(key.tokenSecret, subject);
     },
   };
 }

@@ -53,19 +53,19 @@ export async function lockEndpoints(
   return new Map(rows.map((row) => [row.id, ownMaps(row)]));
 }
 
-/** When each of these endpoints was created, of those that exist. */
-export async function selectCreationTimes(
+/** When each of these endpoints was created, and whose it is, of those that exist. */
+export async function selectIdentities(
   db: Queryable,
   applicationId: string,
   ids: readonly string[],
-): Promise<Map<string, number>> {
-  const { rows } = await db.query<{ id: string; createdAt: number }>({
-    name: 'endpoints-creation-times',
-    text: `select e.id, floor(extract(epoch from e.created_at) * 1000)::int8 as "createdAt"
+): Promise<Map<string, { createdAt: number; userId: string | null }>> {
+  const { rows } = await db.query<{ id: string; createdAt: number; userId: string | null }>({
+    name: 'endpoints-identities',
+    text: `select e.id, e.user_id as "userId", floor(extract(epoch from e.created_at) * 1000)::int8 as "createdAt"
       from endpoints e where e.application_id = $1 and e.id = any($2)`,
     values: [applicationId, ids],
   });
-  return new Map(rows.map(({ id, createdAt }) => [id, createdAt]));
+  return new Map(rows.map(({ id, ...identity }) => [id, identity]));
 }
 
 export interface UserRow {

@@ -1,6 +1,6 @@
 import type { Queryable } from '../../platform/database.ts';
 import { badMember } from '../../platform/errors.ts';
-import { selectCreationTimes, selectRecipients, selectRecipientsWhere } from './endpoint.sql.ts';
+import { selectIdentities, selectRecipients, selectRecipientsWhere } from './endpoint.sql.ts';
 import type { Recipient } from './row.ts';
 
 /** A registered endpoint, or undefined. What was committed before the call is seen. */
@@ -13,13 +13,19 @@ export async function getEndpoint(
   return recipient?.segmentId === null ? recipient : undefined;
 }
 
-/** When those of these registered endpoints that exist were created, in milliseconds since the epoch. */
-export async function endpointCreationTimes(
+/** What tells an endpoint from another one that had its id before: when it was created (ms), and its user. */
+export interface EndpointIdentity {
+  createdAt: number;
+  userId: string | null;
+}
+
+/** Of those of these endpoints that exist, by id. */
+export async function endpointIdentities(
   db: Queryable,
   applicationId: string,
   ids: readonly string[],
-): Promise<Map<string, number>> {
-  return ids.length === 0 ? new Map() : selectCreationTimes(db, applicationId, ids);
+): Promise<Map<string, EndpointIdentity>> {
+  return ids.length === 0 ? new Map() : selectIdentities(db, applicationId, ids);
 }
 
 /** More endpoints than the rule for users ever allows; a bound for the answer all the same. */

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { endpointCreationTimes } from '../../audience/index.ts';
+import { endpointIdentities } from '../../audience/index.ts';
 import { notFound } from '../../platform/errors.ts';
 import type { ApiContext } from './context.ts';
 import { appAnd, appParams, described, pageOf } from './schema.ts';
@@ -175,9 +175,9 @@ function tokenRoute(api: FastifyInstance, { publishableKeys, database }: ApiCont
       },
     },
     async ({ params, body: { endpointId } }, reply) => {
-      const createdAt = (await endpointCreationTimes(database, params.app, [endpointId])).get(endpointId);
-      if (createdAt === undefined) throw notFound('Endpoint', endpointId);
-      const token = await publishableKeys.issueToken(params.app, { id: endpointId, createdAt });
+      const identity = (await endpointIdentities(database, params.app, [endpointId])).get(endpointId);
+      if (!identity) throw notFound('Endpoint', endpointId);
+      const token = await publishableKeys.issueToken({ applicationId: params.app, endpointId, ...identity });
       reply.code(201).header('cache-control', 'no-store');
       return { endpointId, token };
     },

@@ -88,7 +88,7 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
   ): Promise<WireObject> {
     const { model } = match;
     const pending =
-      (await publishableBearer(options.publishable, request)) ??
+      (await publishableBearer(options.publishable, request, model === beaconModel ? url : undefined)) ??
       (await verifier.begin(signedRequest(request, url), { mayBePresigned: model === beaconModel }));
     const { publishable } = pending;
     if (publishable) options.publishable!.admit(publishable, request, response);
@@ -180,12 +180,17 @@ async function publishableAccessKey(
   return { principal: publishable.principal, secret: publishable.id, publishable, used: () => {} };
 }
 
-/** A request that names a publishable key instead of a signature; undefined for all others. */
+/**
+ * A request that names a publishable key instead of a signature; undefined for all others.
+ * @param beacon the URL of a beacon, whose query may name the key, since a beacon has no headers of its own.
+ */
 async function publishableBearer(
   door: PublishableDoor | undefined,
   request: IncomingMessage,
+  beacon: Url | undefined,
 ): Promise<PendingSignature | undefined> {
-  const id = door && bearerKeyId(request.headers.authorization);
+  const inQuery = beacon?.query.find(([name]) => name === 'key')?.[1];
+  const id = door && (bearerKeyId(request.headers.authorization) ?? inQuery);
   if (!id) return undefined;
   const publishable = await door.find(id);
   if (!publishable) {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   type ActivePublishableKey,
-  hasEndpointToken,
+  checkEndpointTokens,
   hashCreationProof,
   isCreationAgain,
   makeEndpointToken,
@@ -9,7 +9,12 @@ import {
   provesIdentity,
   readEndpointTokens,
 } from '../../accounts/index.ts';
-import { type EndpointGuard, endpointCreationTimes, type IngestItem } from '../../audience/index.ts';
+import {
+  type EndpointGuard,
+  type EndpointIdentity,
+  endpointIdentities,
+  type IngestItem,
+} from '../../audience/index.ts';
 import type { Database } from '../../platform/database.ts';
 import { badMember, CallerError } from '../../platform/errors.ts';
 import { endpointTokenHeader, identityProofHeader } from './cors.ts';
@@ -26,7 +31,7 @@ export interface Credentials {
 export interface EndpointGrant {
   endpointId: string;
   guard: EndpointGuard;
-  /** The endpoint's token, once the work is committed; undefined when the caller should have none. */
+  /** The endpoint's token, once the work is committed; undefined when there is no such endpoint. */
   token(): Promise<string | undefined>;
 }
 
@@ -70,7 +75,7 @@ export class PublishableCall {
       const value = options.request.headers[name];
       return Array.isArray(value) ? value.join(',') : value;
     };
-    this.#tokens = readEndpointTokens(header(endpointTokenHeader));
+    this.#tokens = readEndpointTokens(header(endpointTokenHeader) ?? tokenOfBeacon(options.request.url));
     this.#identityProof = header(identityProofHeader);
     // The second is the same in all attempts of an AWS SDK at one request.
     for (const name of ['idempotency-key', 'amz-sdk-invocation-id']) {
@@ -90,28 +95,31 @@ export class PublishableCall {
     options: { mayMake?: (id: string) => boolean } = {},
   ): Promise<EndpointGrant> {
     const { applicationId } = this.#key;
-    const createdAt = await this.#createdAt(endpointId);
-    const guard: EndpointGuard = { createdAt, proves: (userId) => this.proves(userId, credentials) };
-    if (createdAt !== undefined && this.#holdsToken(endpointId, createdAt, credentials)) {
-      const token = makeEndpointToken(this.#key.tokenSecret, { applicationId, endpointId, createdAt });
-      return { endpointId, guard, token: () => Promise.resolve(token) };
-    }
+    const identity = await this.#identity(endpointId);
     const proofs = this.#hashedProofs(endpointId, credentials);
-    if (createdAt !== undefined) {
-      if (!(await isCreationAgain(this.#database, applicationId, endpointId, proofs))) {
-        throw noToken(endpointId);
-      }
-    } else {
+    if (!identity) {
       if (!randomUuid.test(endpointId) && !options.mayMake?.(endpointId)) throw badNewId();
       await noteCreation(this.#database, applicationId, endpointId, proofs);
+    } else {
+      const held = this.#holdsToken(endpointId, identity, credentials);
+      if (!held && !(await isCreationAgain(this.#database, applicationId, endpointId, proofs))) {
+        throw noToken(endpointId);
+      }
+      if (held !== 'current') this.#requireUser(endpointId, identity, credentials);
     }
-    return { endpointId, guard, token: () => this.#newToken(endpointId) };
+    return {
+      endpointId,
+      guard: { createdAt: identity?.createdAt, proves: (userId) => this.proves(userId, credentials) },
+      token: () => this.#token(endpointId),
+    };
   }
 
   /** @throws CallerError forbidden unless the request has the token of this endpoint. */
   async requireToken(endpointId: string): Promise<void> {
-    const createdAt = await this.#createdAt(endpointId);
-    if (createdAt === undefined || !this.#holdsToken(endpointId, createdAt, {})) throw noToken(endpointId);
+    const identity = await this.#identity(endpointId);
+    const held = identity && this.#holdsToken(endpointId, identity, {});
+    if (!held) throw noToken(endpointId);
+    if (held !== 'current') this.#requireUser(endpointId, identity, {});
   }
 
   /** Did the customer's backend vouch that this is the user? */
@@ -126,18 +134,27 @@ export class PublishableCall {
     if (token !== undefined) this.#response.setHeader(endpointTokenHeader, token);
   }
 
-  async #createdAt(endpointId: string): Promise<number | undefined> {
-    const times = await endpointCreationTimes(this.#database, this.#key.applicationId, [endpointId]);
-    return times.get(endpointId);
+  async #identity(endpointId: string): Promise<EndpointIdentity | undefined> {
+    const identities = await endpointIdentities(this.#database, this.#key.applicationId, [endpointId]);
+    return identities.get(endpointId);
   }
 
-  #holdsToken(endpointId: string, createdAt: number, { tokens = [] }: Credentials): boolean {
+  #holdsToken(endpointId: string, identity: EndpointIdentity, { tokens = [] }: Credentials) {
     const { applicationId, tokenSecrets } = this.#key;
-    return hasEndpointToken([...this.#tokens, ...tokens], tokenSecrets, {
-      applicationId,
-      endpointId,
-      createdAt,
-    });
+    const subject = { applicationId, endpointId, ...identity };
+    return checkEndpointTokens([...this.#tokens, ...tokens], tokenSecrets, subject);
+  }
+
+  /**
+   * The endpoint was somebody else's, or nobody's, when its token was made. Without this, one who brings another person
+   * to use an id of his own would see and steer what the other gets after logging in.
+   */
+  #requireUser(endpointId: string, { userId }: EndpointIdentity, credentials: Credentials): void {
+    if (userId === null || this.proves(userId, credentials)) return;
+    throw new CallerError(
+      'forbidden',
+      `Endpoint ${endpointId.slice(0, 100)} has another user than when its token was made: send the identity proof of that user (X-Postrider-Identity-Proof) to get a new token`,
+    );
   }
 
   #hashedProofs(endpointId: string, { creationProofs = [] }: Credentials): Buffer[] {
@@ -146,12 +163,18 @@ export class PublishableCall {
     );
   }
 
-  async #newToken(endpointId: string): Promise<string | undefined> {
-    const createdAt = await this.#createdAt(endpointId);
-    if (createdAt === undefined) return undefined;
+  async #token(endpointId: string): Promise<string | undefined> {
+    const identity = await this.#identity(endpointId);
+    if (!identity) return undefined;
     const { applicationId, tokenSecret } = this.#key;
-    return makeEndpointToken(tokenSecret, { applicationId, endpointId, createdAt });
+    return makeEndpointToken(tokenSecret, { applicationId, endpointId, ...identity });
   }
+}
+
+/** A beacon has no headers of its own, so the token stands in its query. Elsewhere it would only get into logs. */
+function tokenOfBeacon(url = ''): string | undefined {
+  const query = /^\/v1\/apps\/[^/?]+\/events\/legacy\/?\?(.*)$/.exec(url)?.[1];
+  return query === undefined ? undefined : (new URLSearchParams(query).get('endpoint-token') ?? undefined);
 }
 
 function noToken(endpointId: string): CallerError {

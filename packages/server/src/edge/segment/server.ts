@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Tokens } from '../../accounts/index.ts';
 import {
   type EndpointLimits,
-  endpointCreationTimes,
+  endpointIdentities,
   endpointIdsOfUsers,
   type Ingest,
 } from '../../audience/index.ts';
@@ -246,7 +246,7 @@ async function endpointsOfAlias(
   database: Database,
 ): Promise<string[]> {
   if (previousId === userId) return [];
-  const anonymous = await endpointCreationTimes(database, applicationId, [previousId!]);
+  const anonymous = await endpointIdentities(database, applicationId, [previousId!]);
   if (anonymous.size > 0) return [];
   return (await endpointIdsOfUsers(database, applicationId, [previousId!])).get(previousId!) ?? [];
 }
