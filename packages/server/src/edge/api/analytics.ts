@@ -295,7 +295,7 @@ function timeZoneRoutes(api: FastifyInstance, database: ApiContext['database']):
     },
     async ({ params }) => getTimeZone(database, params.app),
   );
-  api.put<{ Params: { app: string }; Body: { timeZone: string } }>(
+  api.put<{ Params: { app: string }; Body: { timeZone: string; forgetDroppedDays?: boolean } }>(
     path,
     {
       config: { action: 'postrider:UpdateAnalytics' },
@@ -308,13 +308,22 @@ function timeZoneRoutes(api: FastifyInstance, database: ApiContext['database']):
           type: 'object',
           required: ['timeZone'],
           additionalProperties: false,
-          properties: { timeZone: { type: 'string', maxLength: 100, examples: ['Europe/Berlin'] } },
+          properties: {
+            timeZone: { type: 'string', maxLength: 100, examples: ['Europe/Berlin'] },
+            forgetDroppedDays: {
+              type: 'boolean',
+              description:
+                'Also when the log no longer holds the first days of the figures, which are lost then; without it 409.',
+            },
+          },
         },
         response,
       },
     },
     async ({ params, body }) => {
-      const set = await setTimeZone(database, params.app, body.timeZone);
+      const set = await setTimeZone(database, params.app, body.timeZone, {
+        forgetDroppedDays: body.forgetDroppedDays === true,
+      });
       if (set.rebuildingTo !== undefined) await enqueue(database, 'rebuild-analytics', {});
       return set;
     },
