@@ -23,7 +23,7 @@ export {
 } from './explorer.ts';
 export { type FunnelRequest, type FunnelStep, maxSteps, queryFunnel } from './funnel.ts';
 export { type KpiScope, kpiNames } from './kpi-names.ts';
-export { eraseKpiResults, kpiResults, restartKpiResults } from './kpi-results.ts';
+export { kpiResults, rebuildKpiResults } from './kpi-results.ts';
 export { findKpi, type Kpi, type KpiRow, queryEngagement, queryKpi, readKpiRange } from './kpis.ts';
 export {
   eraseAnalytics,

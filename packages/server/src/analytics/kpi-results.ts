@@ -3,7 +3,16 @@ import type { StoredFact } from '../events/index.ts';
 import type { Database, Transaction } from '../platform/database.ts';
 import { deleteRows } from '../platform/delete-rows.ts';
 import { CallerError } from '../platform/errors.ts';
-import { outcomeBits, type ResultChange, upsertResults } from './kpi-results.sql.ts';
+import {
+  deleteResults,
+  insertResults,
+  lockResultCursor,
+  outcomeBits,
+  type ResultChange,
+  selectOldestLogDay,
+  selectResultApplications,
+  upsertResults,
+} from './kpi-results.sql.ts';
 
 /**
  * The log's subscriber that keeps what became of each message, in the transaction that moves its cursor. Which outcomes
@@ -64,11 +73,11 @@ function add(change: ResultChange, { type, payload }: StoredFact): void {
       break;
     case 'message.bounced':
       change.outcomes |= payload.bounce === 'hard' ? outcomeBits.hardBounced : outcomeBits.otherwiseBounced;
-      change.errorCode = codeOf(payload.code) ?? change.errorCode;
+      change.errorCode = higher(change.errorCode, codeOf(payload.code));
       break;
     case 'message.failed':
       change.outcomes |= outcomeBits.failed;
-      change.errorCode = codeOf(payload.code) ?? change.errorCode;
+      change.errorCode = higher(change.errorCode, codeOf(payload.code));
       break;
     case 'message.opened':
       if (payload.machine === true) change.machineOpens += 1;
@@ -81,6 +90,11 @@ function add(change: ResultChange, { type, payload }: StoredFact): void {
   }
 }
 
+/** The higher one of several, so that the order of the facts does not matter. */
+function higher(known: number | null, code: number | null): number | null {
+  return known === null || code === null ? (known ?? code) : Math.max(known, code);
+}
+
 function codeOf(value: unknown): number | null {
   return Number.isInteger(value) && Math.abs(value as number) <= 0x7fffffff ? (value as number) : null;
 }
@@ -90,9 +104,23 @@ export async function eraseKpiResults(database: Database, applicationId: string)
   await deleteRows(database, 'message_results', 'application_id', applicationId);
 }
 
-/** Empties the results before a rebuild, and lets the subscriber begin at the beginning of the log. One transaction. */
-export async function restartKpiResults(tx: Transaction): Promise<void> {
-  // The cursor first: a subscriber at work holds it until it is done.
-  await tx.query(`delete from log_subscribers where name = '${kpiResults.name}'`);
-  await tx.query('truncate message_results');
+/**
+ * Computes the results of an application's messages (of all applications when undefined) again from the log, as far as
+ * the subscriber has read it, which waits meanwhile. The old results answer until the new ones are there. Results of
+ * messages from days that the log has dropped stay.
+ */
+export async function rebuildKpiResults(database: Database, applicationId?: string): Promise<void> {
+  const { rows } = await database.query<{ id: string }>(selectResultApplications(applicationId));
+  for (const { id } of rows) {
+    await database.transaction(async (tx) => {
+      const cursor = await tx.query<{ position: number; seq: number }>(lockResultCursor(kpiResults.name));
+      // Without a cursor nothing was read yet.
+      if (!cursor.rows[0] || !(await holdApplications(tx, [id])).has(id)) return;
+      const { rows: oldest } = await tx.query<{ day: string }>(selectOldestLogDay);
+      const day = oldest[0]?.day;
+      if (day === undefined) return;
+      await tx.query(deleteResults(id, day));
+      await tx.query(insertResults(id, day, cursor.rows[0]));
+    });
+  }
 }

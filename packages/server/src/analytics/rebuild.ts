@@ -12,6 +12,7 @@ import { deleteRows } from '../platform/delete-rows.ts';
 import { CallerError, notFound } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
 import { applyFacts } from './apply.ts';
+import { eraseKpiResults } from './kpi-results.ts';
 import {
   type BuildingRow,
   deleteActors,
@@ -180,6 +181,7 @@ export async function sweepRetiredRollups(database: Database, olderThanMs = reti
 
 /** Deletes all figures of an application. May be called again, and alongside itself. */
 export async function eraseAnalytics(database: Database, applicationId: string): Promise<void> {
+  await eraseKpiResults(database, applicationId);
   // Whoever is writing into them ends first, and nobody begins.
   for (const state of ['live', 'building']) await database.query(retireRollups([applicationId], [state]));
   const { rows } = await database.query<{ id: number }>(selectRollupIds(applicationId));

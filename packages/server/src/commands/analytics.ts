@@ -1,5 +1,11 @@
 import { applicationExists } from '../accounts/index.ts';
-import { requestRebuild, requireFigures, runRebuilds, sweepRetiredRollups } from '../analytics/index.ts';
+import {
+  rebuildKpiResults,
+  requestRebuild,
+  requireFigures,
+  runRebuilds,
+  sweepRetiredRollups,
+} from '../analytics/index.ts';
 import { notFound } from '../platform/errors.ts';
 import { withMigrated } from './context.ts';
 
@@ -12,8 +18,9 @@ export async function rebuildAnalytics(
   await withMigrated(env, async ({ database, log }) => {
     if (applicationId !== undefined) {
       if (!(await applicationExists(database, applicationId))) throw notFound('Application', applicationId);
-      await requireFigures(database, applicationId);
     }
+    await rebuildKpiResults(database, applicationId);
+    if (applicationId !== undefined) await requireFigures(database, applicationId);
     await requestRebuild(database, { ...(applicationId ? { applicationId } : {}), forgetDroppedDays });
     await runRebuilds({ database, log });
     await sweepRetiredRollups(database);

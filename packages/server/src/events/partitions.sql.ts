@@ -1,11 +1,11 @@
 import sql, { raw, type Sql } from 'sql-template-tag';
 
 /** The tables that are cut by day; each has a column `day` and a default partition `<table>_default`. */
-export const partitionedTables = ['events', 'messages', 'ingested_events'] as const;
+export const partitionedTables = ['events', 'messages', 'message_results', 'ingested_events'] as const;
 export type PartitionedTable = (typeof partitionedTables)[number];
 
 /** Those of them that are the installation's memory, kept for as long as the operator wants. */
-export const retainedTables: readonly PartitionedTable[] = ['events', 'messages'];
+export const retainedTables: readonly PartitionedTable[] = ['events', 'messages', 'message_results'];
 
 /** `events_20261121`. Both parts come from a list or a date, never from outside. */
 export function partitionName(table: PartitionedTable, day: string): string {

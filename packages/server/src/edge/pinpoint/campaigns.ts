@@ -33,11 +33,12 @@ import {
   pageLimit,
 } from '../aws/index.ts';
 
-/** Campaigns: reference section 4. GetCampaignDateRangeKpi comes with analytics. */
+/** Campaigns: reference section 4. Their KPIs are in kpis.ts. */
 export const campaigns = {
   async CreateCampaign({ ApplicationId, WriteCampaignRequest }, ctx) {
     const tags = WriteCampaignRequest.tags ?? {};
     await checkCampaignWords(ctx.services.renderer, WriteCampaignRequest);
+    await ctx.services.accountCheck?.(WriteCampaignRequest);
     const campaign = await ctx.database.transaction(async (tx) => {
       const created = await createCampaign(tx, ApplicationId, WriteCampaignRequest, writeOptions(ctx));
       await addTags(tx, campaignArn(created, ctx), ApplicationId, tags);
@@ -50,6 +51,7 @@ export const campaigns = {
   /** As in Pinpoint, `tags` are not changed by an update; TagResource and UntagResource do that. */
   async UpdateCampaign({ ApplicationId, CampaignId, WriteCampaignRequest }, ctx) {
     await checkCampaignWords(ctx.services.renderer, WriteCampaignRequest);
+    await ctx.services.accountCheck?.(WriteCampaignRequest);
     const campaign = await ctx.database.transaction(async (tx) => {
       const options = writeOptions(ctx);
       const updated = await updateCampaign(tx, ApplicationId, CampaignId, WriteCampaignRequest, options);
