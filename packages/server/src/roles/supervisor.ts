@@ -11,10 +11,10 @@ const program = fileURLToPath(new URL('../main.ts', import.meta.url));
 /** Predecessors that a role is told of; the heartbeats of others find any before them. */
 const maxEnded = 20;
 
-/** Few arenas, and a small nursery for the api: at rest they need a quarter less memory so. */
+/** Few arenas: at rest they need less memory so. */
 const memoryEnvironment = { MALLOC_ARENA_MAX: '2' };
-/** Imports make much that dies young: with a nursery of 4 MB half of their time was garbage collection. */
-const nurseryMb: Record<RoleName, number> = { api: 4, worker: 8 };
+/** Imports and events make much that dies young: with a nursery of 4 MB half of their time was garbage collection. */
+const nurseryMb: Record<RoleName, number> = { api: 16, worker: 8 };
 
 /** One process for each role, kept running. */
 export interface Supervisor {

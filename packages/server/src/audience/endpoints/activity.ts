@@ -25,10 +25,15 @@ export async function touchActivity(
     if (known === undefined || known < at) latest.set(endpointId, at);
   }
   const ids = [...latest.keys()].sort();
+  // Looked at before, since a conflict locks the row (and so writes) also where there is nothing to update; key by key
+  // through the index, which the `offset 0` sees to.
   await db.query({
     name: 'activity-touch',
     text: `insert into endpoint_activity (application_id, endpoint_id, active_at)
       select $1, s.id, to_timestamp(s.at / 1000.0::float8) from unnest($2::text[], $3::float8[]) as s (id, at)
+      where not exists (
+        select from endpoint_activity a where a.application_id = $1 and a.endpoint_id = s.id
+          and a.active_at + $4 * interval '1 millisecond' > to_timestamp(s.at / 1000.0::float8) offset 0)
       on conflict (application_id, endpoint_id) do update set active_at = excluded.active_at
         where endpoint_activity.active_at + $4 * interval '1 millisecond' <= excluded.active_at`,
     values: [applicationId, ids, ids.map((id) => latest.get(id)!), stepMs],
