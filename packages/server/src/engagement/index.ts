@@ -1,3 +1,4 @@
+export { type AccountCheck, createAccountCheck } from './campaigns/account-check.ts';
 export {
   accountingMembers,
   type CampaignAccounting,
@@ -29,3 +30,11 @@ export { markSegmentDeleted } from './campaigns/triggers.ts';
 export { checkAddress, checkHeaders, checkHook, checkTemplateReference } from './campaigns/validate.ts';
 export { checkCampaignWords } from './campaigns/words.ts';
 export { createCampaign, deleteCampaign, stopCampaignRun, updateCampaign } from './campaigns/write.ts';
+export { inAppCounts } from './in-app/counts.ts';
+export {
+  createInAppMessages,
+  type InAppExplanation,
+  type InAppMessages,
+  type InAppRequest,
+} from './in-app/messages.ts';
+export { getInAppSettings, type InAppSettings, setInAppSettings } from './in-app/settings.ts';

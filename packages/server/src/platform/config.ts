@@ -189,6 +189,13 @@ const settings = {
     description:
       'Outbound connections (SMTP servers, webhooks) may go to private, loopback and link-local addresses. Addresses of cloud metadata services stay refused.',
   },
+  webhookAccountCheck: {
+    key: 'POSTRIDER_WEBHOOK_ACCOUNT_CHECK',
+    type: 'switch',
+    default: false,
+    description:
+      "Writing a campaign with custom delivery to a URL asks that URL first, as Pinpoint did: `HEAD` has to answer with the header `X-Amz-Pinpoint-AccountId` and this installation's POSTRIDER_ACCOUNT_ID.",
+  },
   retryFirstDelayMs: {
     key: 'POSTRIDER_RETRY_FIRST_DELAY_MS',
     type: 'integer',

@@ -1,4 +1,5 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { afterEach, expect, test } from 'vitest';
@@ -68,6 +69,26 @@ test('a receiver verifies the signature with the new secret and with the former 
   const stranger = new Webhook(Buffer.from('another secret').toString('base64'));
   expect(() => stranger.verify(got[0]!.body, headers)).toThrow();
   expect(() => new Webhook(secret).verify(`${got[0]!.body} `, headers)).toThrow();
+});
+
+test('speaks TLS, and only with a receiver whose certificate is right', async () => {
+  const { testCertificate } = await import('../../../../tests/support/tls.ts');
+  const server = createTlsServer(testCertificate, (_, response) => response.end('{}'));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closing.push(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const lookup = async () => [{ address: '127.0.0.1', family: 4 }];
+  const outbound = { allowPrivateHosts: true, lookup };
+  const trusting = functions({ outbound, ca: testCertificate.cert });
+  expect(await trusting.call(target(`https://mail.example:${port}/`), call)).toMatchObject({ ok: true });
+  for (const [caller, host] of [
+    [functions({ outbound }), 'mail.example'],
+    [trusting, 'other.example'],
+  ] as const)
+    expect(await caller.call(target(`https://${host}:${port}/`), call)).toMatchObject({
+      ok: false,
+      words: expect.stringMatching(/certificate|altnames/i),
+    });
 });
 
 test('500 twice, then 200: three tries with one id', async () => {

@@ -1,6 +1,11 @@
 import { createWebhookSecrets, listChannels, type WebhookSecrets } from '../accounts/index.ts';
 import { createRenderer, type Renderer } from '../content/index.ts';
-import { createInAppMessages, type InAppMessages } from '../engagement/index.ts';
+import {
+  type AccountCheck,
+  createAccountCheck,
+  createInAppMessages,
+  type InAppMessages,
+} from '../engagement/index.ts';
 import {
   type ChannelSender,
   type CustomerFunctions,
@@ -28,6 +33,7 @@ export interface Sending {
   providerContext: ProviderContext;
   webhookSecrets: WebhookSecrets;
   inApp: InAppMessages;
+  accountCheck?: AccountCheck;
 }
 
 const senderCacheMs = 1_000;
@@ -75,7 +81,10 @@ export function createSending(
   });
   const providerAccounts = new ProviderAccounts({ database, secrets, providers, routes });
   const inApp = createInAppMessages({ database, renderer, clock, log });
-  return { renderer, pipeline, providers, providerAccounts, providerContext, webhookSecrets, inApp };
+  const sending = { renderer, pipeline, providers, providerAccounts, providerContext, webhookSecrets, inApp };
+  if (!config.webhookAccountCheck) return sending;
+  const outbound = { allowPrivateHosts: config.allowPrivateHosts };
+  return { ...sending, accountCheck: createAccountCheck({ accountId: config.accountId, outbound }) };
 }
 
 /** How this process calls the functions of customers. */

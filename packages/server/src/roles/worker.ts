@@ -5,6 +5,7 @@ import {
   campaignCounters,
   campaignTriggers,
   createCampaignScheduler,
+  inAppCounts,
 } from '../engagement/index.ts';
 import { createNumberer, createSubscriber, ensurePartitions } from '../events/index.ts';
 import { jobList } from '../jobs.ts';
@@ -45,8 +46,8 @@ export function createWorkerRole(context: ProcessContext): Role {
       lifetimeMs: config.campaignLifetimeMs,
       onDispatched: () => pipeline.wake(),
     });
-    const subscribers = [campaignCounters, kpiResults, analyticsRollups, triggers].map((subscriber) =>
-      createSubscriber({ database, log, ...subscriber }),
+    const subscribers = [campaignCounters, inAppCounts, kpiResults, analyticsRollups, triggers].map(
+      (subscriber) => createSubscriber({ database, log, ...subscriber }),
     );
     const streams = createStreamRunner({
       ...context,

@@ -4,7 +4,9 @@ import type {
   Principal,
   PublishableKeys,
   Tokens,
+  WebhookSecrets,
 } from '../../accounts/index.ts';
+import type { InAppMessages } from '../../engagement/index.ts';
 import type { Pipeline, Provider, ProviderAccounts, ProviderContext } from '../../messaging/index.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Config } from '../../platform/config.ts';
@@ -29,6 +31,8 @@ export interface ApiContext {
   providerContext: ProviderContext;
   streams: Streams;
   clock: Clock;
+  webhookSecrets: WebhookSecrets;
+  inApp: InAppMessages;
 }
 
 declare module 'fastify' {

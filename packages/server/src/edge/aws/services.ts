@@ -1,7 +1,7 @@
 import type { ApplicationEraser } from '../../accounts/index.ts';
 import type { EndpointLimits, Ingest } from '../../audience/index.ts';
 import type { Renderer } from '../../content/index.ts';
-import type { InAppMessages } from '../../engagement/index.ts';
+import type { AccountCheck, InAppMessages } from '../../engagement/index.ts';
 import type { Pipeline } from '../../messaging/index.ts';
 import type { Queryable } from '../../platform/database.ts';
 import type { Streams } from '../../streams/index.ts';
@@ -24,6 +24,8 @@ export interface Services {
   taggable: { [Kind in ArnResource['kind']]?: ResourceCheck };
   /** Checks templates before they are stored. */
   renderer: Pick<Renderer, 'check'>;
+  /** Looks at the URLs of custom delivery; absent unless POSTRIDER_WEBHOOK_ACCOUNT_CHECK. */
+  accountCheck?: AccountCheck;
   /** What endpoints are entitled to be shown. */
   inApp: InAppMessages;
   /** POSTRIDER_ENDPOINTS_PER_USER. */

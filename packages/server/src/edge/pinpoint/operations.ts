@@ -5,6 +5,7 @@ import { channels } from './channels.ts';
 import { endpoints } from './endpoints.ts';
 import { eventStreams } from './event-stream.ts';
 import { events } from './events.ts';
+import { inApp } from './in-app.ts';
 import { jobs } from './jobs.ts';
 import { kpis } from './kpis.ts';
 import { messages } from './messages.ts';
@@ -21,6 +22,7 @@ export const operations: OperationHandlers = {
   ...endpoints,
   ...events,
   ...eventStreams,
+  ...inApp,
   ...jobs,
   ...kpis,
   ...messages,
