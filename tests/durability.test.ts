@@ -233,7 +233,23 @@ const kinds = [
     answer: 'SMSTemplateResponse',
     request: (text: string) => ({ SMSTemplateRequest: { Body: text, TemplateDescription: text } }),
   },
+  {
+    create: 'CreateInAppTemplate',
+    update: 'UpdateInAppTemplate',
+    get: 'GetInAppTemplate',
+    TemplateType: 'INAPP',
+    answer: 'InAppTemplateResponse',
+    request: (text: string) => ({
+      InAppTemplateRequest: { CustomConfig: { words: text }, TemplateDescription: text },
+    }),
+  },
 ] as const;
+
+const deleteOf = {
+  EMAIL: 'DeleteEmailTemplate',
+  SMS: 'DeleteSmsTemplate',
+  INAPP: 'DeleteInAppTemplate',
+} as const;
 
 /** A template as it is now, and what the lists say of it. */
 async function laterTemplate(
@@ -321,6 +337,38 @@ const campaignRequest = (SegmentId: string, StartTime: string) => ({
   tags: { purpose: 'test' },
 });
 
+/** An in-app campaign, and what an endpoint is shown. */
+async function writeInApp(ApplicationId: string): Promise<void> {
+  const everybody = await call('CreateSegment', {
+    ApplicationId,
+    WriteSegmentRequest: { Name: 'everybody', Dimensions: {} },
+  });
+  const EventFilter = {
+    FilterType: 'SYSTEM',
+    Dimensions: { EventType: { DimensionType: 'INCLUSIVE', Values: ['_session.start'] } },
+  };
+  await call('CreateCampaign', {
+    ApplicationId,
+    WriteCampaignRequest: {
+      Name: 'shown',
+      SegmentId: everybody.SegmentResponse.Id,
+      Schedule: {
+        Frequency: 'IN_APP_EVENT',
+        StartTime: 'IMMEDIATE',
+        EndTime: '2040-01-01T00:00:00Z',
+        EventFilter,
+      },
+      MessageConfiguration: { InAppMessage: { CustomConfig: { colour: 'red' } } },
+    },
+  });
+  const read = async () =>
+    (await call('GetInAppMessages', { ApplicationId, EndpointId: 'kept' })).InAppMessagesResponse
+      .InAppMessageCampaigns;
+  const shown = await read();
+  expect(shown).toHaveLength(1);
+  later('in-app messages', shown, read);
+}
+
 /** A campaign that has run, with its activities; and one direct message in the log. */
 async function writeSends(ApplicationId: string, SegmentId: string): Promise<void> {
   const { CampaignResponse } = await call('CreateCampaign', {
@@ -387,6 +435,7 @@ test('what was created is there after kill -9 of everything, read through other 
   laterCampaign(app, CampaignResponse);
   await writeJobs(app, segmentId);
   await writeSends(app, segmentId);
+  await writeInApp(app);
   arn = `arn:aws:mobiletargeting:us-east-1:000000000000:apps/${app}`;
   await call('TagResource', { ResourceArn: arn, TagsModel: { tags: { owner: 'ada', team: 'second' } } });
   const tags = { owner: 'ada', team: 'second' };
@@ -489,9 +538,7 @@ async function deletions(): Promise<void> {
   laterEndpoint(ApplicationId, EndpointResponse);
   for (const kind of kinds) {
     await call(kind.create, { TemplateName: 'short-lived', ...kind.request('x') });
-    await call(kind.TemplateType === 'EMAIL' ? 'DeleteEmailTemplate' : 'DeleteSmsTemplate', {
-      TemplateName: 'short-lived',
-    });
+    await call(deleteOf[kind.TemplateType], { TemplateName: 'short-lived' });
     goneLater(`template ${kind.TemplateType}`, () => call(kind.get, { TemplateName: 'short-lived' }));
   }
   const third = await call('CreateApp', { CreateApplicationRequest: { Name: 'third' } });

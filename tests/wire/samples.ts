@@ -5,6 +5,10 @@ export type KnownIds = Map<string, string[]>;
 
 const email = { Subject: { Data: 'Hello' }, HtmlPart: { Data: '<p>Hello</p>' } };
 const template = { Subject: 'Hello', HtmlPart: '<p>Hello {{User.UserId}}</p>' };
+const inAppTemplate = {
+  Layout: 'OVERLAYS',
+  Content: [{ HeaderConfig: { Alignment: 'LEFT', Header: 'Hello {{User.UserId}}', TextColor: '#000000' } }],
+};
 const role = 'arn:aws:iam::000000000000:role/x';
 
 /** A right body of each operation that chance alone would hardly meet. A family whose operations need one adds it. */
@@ -23,6 +27,7 @@ const samples: { [Name in OperationName]?: (ids: KnownIds) => unknown } = {
     S3Url: 's3://bucket/key',
     RegisterEndpoints: true,
   }),
+  CreateInAppTemplate: () => inAppTemplate,
   CreateSegment: () => ({
     Name: 'fuzz',
     Dimensions: { Attributes: { plan: { AttributeType: 'INCLUSIVE', Values: ['pro'] } } },
@@ -37,6 +42,7 @@ const samples: { [Name in OperationName]?: (ids: KnownIds) => unknown } = {
   UpdateEmailTemplate: () => template,
   UpdateEndpoint: () => ({ Address: 'fuzz@example.com', ChannelType: 'EMAIL', User: { UserId: 'u' } }),
   UpdateEndpointsBatch: () => ({ Item: [{ Id: 'e', Address: 'fuzz@example.com', ChannelType: 'EMAIL' }] }),
+  UpdateInAppTemplate: () => inAppTemplate,
   UpdateSegment: () => ({ Name: 'renamed' }),
   UpdateSmsTemplate: () => ({ Body: 'Hello' }),
   UpdateTemplateActiveVersion: () => ({ Version: '1' }),
