@@ -47,7 +47,7 @@ export async function applyFacts(
 function see(slice: RollupSlice, fact: StoredFact): void {
   const type = eventTypeOf(fact.type);
   if (type === undefined) return;
-  const { day } = slice.calendar.hourOf(fact.occurredAt);
+  const day = slice.calendar.dayOf(fact.occurredAt);
   count(slice, 'event', day, nameOf(type), 1);
   // What Pinpoint wrote about messages does not say that anybody used the app.
   if (!isAppActivity(type)) return;

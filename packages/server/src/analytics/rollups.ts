@@ -29,17 +29,29 @@ export const analyticsRollups = {
  * it is deleted is not counted, and whoever deletes it waits until we are done.
  */
 async function lockRollups(tx: Transaction, facts: readonly StoredFact[]): Promise<RollupRow[]> {
-  const firstArrivals = new Map<string, number>();
-  for (const { applicationId, batchId } of facts) {
-    const earliest = firstArrivals.get(applicationId) ?? Number.POSITIVE_INFINITY;
-    firstArrivals.set(applicationId, Math.min(earliest, uuidTime(batchId)));
-  }
-  const { rows } = await tx.query<{ id: string }>(lockApplications([...firstArrivals.keys()]));
+  const applicationIds = new Set(facts.map((fact) => fact.applicationId));
+  const { rows } = await tx.query<{ id: string }>(lockApplications([...applicationIds]));
   const present = rows.map((row) => row.id);
   if (present.length === 0) return [];
   const locked = await tx.query<RollupRow>(lockLiveRollups(present));
   if (locked.rows.length === present.length) return locked.rows;
-  const since = present.map((id) => firstArrivals.get(id)!);
-  await tx.query(insertLiveRollups(present, since, defaultTimeZone));
+  const since = firstArrivals(facts);
+  await tx.query(
+    insertLiveRollups(
+      present,
+      present.map((id) => since.get(id)!),
+      defaultTimeZone,
+    ),
+  );
   return (await tx.query<RollupRow>(lockLiveRollups(present))).rows;
+}
+
+/** When the first of an application's facts arrived. */
+function firstArrivals(facts: readonly StoredFact[]): Map<string, number> {
+  const arrivals = new Map<string, number>();
+  for (const { applicationId, batchId } of facts) {
+    const earliest = arrivals.get(applicationId) ?? Number.POSITIVE_INFINITY;
+    arrivals.set(applicationId, Math.min(earliest, uuidTime(batchId)));
+  }
+  return arrivals;
 }
