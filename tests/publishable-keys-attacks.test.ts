@@ -162,6 +162,20 @@ describe("other people's endpoints", () => {
     });
   });
 
+  test('the first request of a former life brings no token', async () => {
+    const shop = await open();
+    const [id, eventId] = [randomUUID(), randomUUID()];
+    expect((await shop.putEvent(id, { eventId })).token).toBeDefined();
+    const DeleteEndpoint = new DeleteEndpointCommand({ ApplicationId: shop.app, EndpointId: id });
+    await product.client().send(DeleteEndpoint);
+    await product.database.query(
+      `update endpoint_creations set created_at = created_at - interval '1 hour' where endpoint_id = $1`,
+      [id],
+    );
+    await shop.backendUpdate(id, { ChannelType: 'GCM', Address: 'new-owner' });
+    expect(await shop.putEvent(id, { eventId })).toMatchObject({ status: 403, token: undefined });
+  });
+
   test('nobody takes ids that the backend is going to use', async () => {
     const shop = await open();
     const hex = createHash('sha1').update('user-42').digest('hex');

@@ -21,8 +21,7 @@ async function openWithWriteKey(scopes: object = {}) {
     const response = await fetch(`${product.url}/v1/${type}`, {
       method: 'POST',
       headers: { authorization: `Basic ${Buffer.from(`${token}:`).toString('base64')}`, ...headers },
-      body:
-        typeof body === 'string' || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
+      body: typeof body === 'string' || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
     });
     return {
       status: response.status,
@@ -409,6 +408,13 @@ describe('what is wrong is said', () => {
     expect(await shop.eventTypes()).toEqual(['packed']);
     expect((await fetch(`${product.url}/v1/batch`)).status).toBe(405);
     expect((await shop.send('batch', { batch: [] })).status).toBe(200);
+  });
+
+  test('requests are in the metrics', async () => {
+    const shop = await openWithWriteKey();
+    await shop.send('screen', { userId: 'ada', name: 'Start' });
+    const metrics = await (await fetch(`${product.url}/metrics`)).text();
+    expect(metrics).toMatch(/postrider_requests_total\{operation="segment.screen",status="200"[^}]*\} \d/);
   });
 
   test('keys that may not', async () => {

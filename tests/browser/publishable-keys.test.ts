@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type Browser, chromium, type Page } from 'playwright-core';
@@ -104,6 +105,25 @@ describe.skipIf(missing('chromium').length > 0)('a page of another origin in Chr
     expect(result.sent).toBe(true);
     await expect.poll(shop.eventTypes, { timeout: 5000 }).toEqual(['_session.stop', 'again', 'visit']);
     expect(await shop.read(result.id)).toMatchObject({ Address: 'web-push', Attributes: { plan: ['free'] } });
+  });
+
+  test('the page of docs/publishable-keys.md works', async () => {
+    const site = await startSite();
+    const shop = await shops.open({ origins: [site.origin] });
+    const page = await site.show(shop);
+    const text = await readFile(new URL('../../docs/publishable-keys.md', import.meta.url), 'utf8');
+    const example = /```js\n(const postrider = [\s\S]*?)```/.exec(text)![1]!;
+    const { url } = shops.product;
+    const own = example
+      .replace(/url: '[^']*', app: '…', key: 'pk_…'/, `url: '${url}', app: '${shop.app}', key: '${shop.key}'`)
+      .replaceAll("'visit'", "'documented'");
+    const run = (body: string) => page.evaluate(`(async () => { ${own}; ${body} })()`);
+    await run('');
+    const status = await run(
+      `return (await postrider.send('PUT', '/endpoints/' + postrider.id, { Attributes: { a: ['1'] } })).status;`,
+    );
+    expect(status).toBe(202);
+    expect(await shop.eventTypes()).toEqual(['documented', 'documented']);
   });
 
   test('speaks Segment with and without asking before', async () => {

@@ -41,6 +41,7 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
     eventCampaignMinLeadMs: config.eventCampaignMinLeadMs,
     enqueue: (job, payload) => enqueue(database, job, payload),
   };
+  const observe = requestFigures(context);
   const { trustedProxies } = config;
   const publishable = createPublishableDoor({ publishableKeys, database, clock, trustedProxies });
   const engine = createWireEngine({
@@ -54,7 +55,7 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
     log,
     services,
     publishable,
-    observe: requestFigures(context),
+    observe,
   });
   showPipeline(context, sending.pipeline);
   const api = await createApi({
@@ -70,7 +71,7 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
     streams,
     clock,
   });
-  const segment = createSegmentDoor({ ...ingesting, publishable, tokens, database, clock, log });
+  const segment = createSegmentDoor({ ...ingesting, publishable, tokens, database, clock, log, observe });
   const pinpoint: RequestHandler = (request, response) => {
     if (!request.url?.startsWith('/v1/')) return false;
     void engine.handle(request, response);

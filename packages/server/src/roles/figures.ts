@@ -62,13 +62,13 @@ export function showPipeline({ metrics }: ProcessContext, pipeline: Pipeline): v
   });
 }
 
-/** Counts and times the requests of the Pinpoint API; give it to the wire engine. */
+/** Counts and times the requests of the Pinpoint and the Segment API; give it to those who answer them. */
 export function requestFigures({ metrics }: ProcessContext) {
   const registers = [metrics.registry];
   const labelNames = ['operation', 'status'] as const;
   const requests = new Counter({
     name: 'postrider_requests_total',
-    help: 'Requests of the Pinpoint API.',
+    help: 'Requests of the Pinpoint API and, as segment.…, of the Segment API.',
     labelNames,
     registers,
   });

@@ -107,11 +107,11 @@ export async function noteCreation(
 export async function isCreationAgain(
   db: Queryable,
   applicationId: string,
-  endpointId: string,
+  endpoint: { id: string; createdAt: number },
   proofs: Buffer[],
 ): Promise<boolean> {
   if (proofs.length === 0) return false;
-  const { rows } = await db.query(matchEndpointCreation(applicationId, endpointId, proofs));
+  const { rows } = await db.query(matchEndpointCreation(applicationId, endpoint, proofs));
   return rows.length > 0;
 }
 

@@ -92,14 +92,16 @@ export const noteEndpointCreation = (applicationId: string, endpointId: string, 
   on conflict (application_id, endpoint_id) do update set proofs = excluded.proofs, created_at = excluded.created_at
     where endpoint_creations.created_at < now() - interval '1 minute'`;
 
+/** The note comes right before the endpoint: one that was made at another time was made by somebody else. */
 export const matchEndpointCreation = (
   applicationId: string,
-  endpointId: string,
+  endpoint: { id: string; createdAt: number },
   proofs: Buffer[],
 ): Sql => sql`
   select from endpoint_creations
-  where application_id = ${applicationId} and endpoint_id = ${endpointId} and proofs && ${proofs}::bytea[]
-    and created_at > now() - interval '2 days'`;
+  where application_id = ${applicationId} and endpoint_id = ${endpoint.id} and proofs && ${proofs}::bytea[]
+    and created_at > now() - interval '2 days'
+    and abs(extract(epoch from created_at) * 1000 - ${endpoint.createdAt}::float8) < 120000`;
 
 export const deleteOldEndpointCreations = (): Sql =>
   sql`delete from endpoint_creations where created_at < now() - interval '2 days'`;

@@ -102,7 +102,8 @@ export class PublishableCall {
       await noteCreation(this.#database, applicationId, endpointId, proofs);
     } else {
       const held = this.#holdsToken(endpointId, identity, credentials);
-      if (!held && !(await isCreationAgain(this.#database, applicationId, endpointId, proofs))) {
+      const endpoint = { id: endpointId, createdAt: identity.createdAt };
+      if (!held && !(await isCreationAgain(this.#database, applicationId, endpoint, proofs))) {
         throw noToken(endpointId);
       }
       if (held !== 'current') this.#requireUser(endpointId, identity, credentials);

@@ -61,6 +61,8 @@ export interface SegmentDoorOptions {
   database: Database;
   clock: Clock;
   log: Log;
+  /** Called once for each answered request, for metrics. */
+  observe?: (request: { operation: string; status: number; durationMs: number }) => void;
 }
 
 export interface SegmentDoor {
@@ -91,6 +93,7 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  const startedAt = performance.now();
   const requestId = uuidv7(options.clock.now());
   response.setHeader('x-request-id', requestId);
   try {
@@ -120,6 +123,8 @@ async function answer(
     });
     discardBody(request);
   }
+  const durationMs = performance.now() - startedAt;
+  options.observe?.({ operation: `segment.${call}`, status: response.statusCode, durationMs });
 }
 
 interface Result extends Delivery {
