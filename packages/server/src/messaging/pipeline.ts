@@ -19,7 +19,7 @@ const failureWaitMs = 2_000;
 const lastOutcomesMs = 3_000;
 
 /** Chunks that are worked on at once in each lane; two keep the connections busy while one is being prepared. */
-const processorsByLane: Record<Lane, number> = { verification: 1, transactional: 1, triggered: 2, bulk: 3 };
+const processorsByLane: Record<Lane, number> = { verification: 1, transactional: 1, triggered: 3, bulk: 3 };
 
 export interface PipelineOptions {
   database: Database;

@@ -16,7 +16,7 @@ import type {
 const connectionsByLane: Record<Lane, number> = {
   verification: 5,
   transactional: 10,
-  triggered: 5,
+  triggered: 20,
   bulk: 20,
 };
 
