@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { promisify } from 'node:util';
 import {
   CreateAppCommand,
   CreateCampaignCommand,
@@ -274,6 +277,80 @@ describe('direct messages', () => {
       { key: 'TxnSmsErrorDistribution', value: 1, group: '554', groupKey: 'ErrorCode' },
     ]);
   });
+});
+
+const run = promisify(execFile);
+const boto3 = existsSync('/usr/lib/python3/dist-packages/boto3');
+const aws = '/usr/bin/aws';
+
+test.skipIf(!boto3)('boto3 reads KPIs (needs the Debian package python3-boto3)', async () => {
+  const call = async (operation: string, input: object) => {
+    const program = `import boto3, json, os, sys
+client = boto3.client("pinpoint", endpoint_url=os.environ["ENDPOINT"])
+print(json.dumps(getattr(client, sys.argv[1])(**json.loads(sys.argv[2])), default=str))`;
+    const words = ['-c', program, operation, JSON.stringify(input)];
+    return JSON.parse((await run('/usr/bin/python3', words, { env: product.environment() })).stdout);
+  };
+  const range = { StartTime: `${today}T00:00:00Z`, EndTime: new Date(Date.now() + 86_400_000).toISOString() };
+  const ofCampaign = { ApplicationId: app, CampaignId: campaignId, KpiName: 'hard-bounce-rate' };
+  expect(
+    (await call('get_campaign_date_range_kpi', ofCampaign)).CampaignDateRangeKpiResponse.KpiResult.Rows,
+  ).toEqual([{ GroupedBys: [], Values: [{ Key: 'HardBounceRate', Type: 'Double', Value: '20.0' }] }]);
+  const sent = { ApplicationId: app, KpiName: 'txn-emails-sent-grouped-by-date', ...range };
+  const { ApplicationDateRangeKpiResponse: response } = await call('get_application_date_range_kpi', sent);
+  expect(response.KpiResult.Rows).toMatchObject([
+    { GroupedBys: [{ Key: 'Date', Type: 'String' }], Values: [{ Key: 'TxnEmailsSent', Value: '4.0' }] },
+  ]);
+});
+
+test.skipIf(!existsSync(aws))('aws-cli reads KPIs (needs the Debian package awscli)', async () => {
+  const words = [
+    'get-application-date-range-kpi',
+    '--application-id',
+    app,
+    '--kpi-name',
+    'txn-emails-delivered',
+  ];
+  const { stdout } = await run(
+    aws,
+    ['pinpoint', ...words, '--endpoint-url', product.url, '--output', 'json'],
+    {
+      env: product.environment(),
+    },
+  );
+  expect(JSON.parse(stdout).ApplicationDateRangeKpiResponse).toMatchObject({
+    KpiName: 'txn-emails-delivered',
+    KpiResult: { Rows: [{ Values: [{ Key: 'TxnEmailsDelivered', Type: 'Double', Value: '3.0' }] }] },
+  });
+});
+
+test('answers in pages when that is asked for', async () => {
+  const other = new Date(Date.now() - 40 * 86_400_000);
+  // A second day: the same messages as if they had been made forty days ago.
+  const hex = other.getTime().toString(16).padStart(12, '0');
+  await product.database.query(
+    `insert into message_results (day, application_id, message_id, channel, kind, dispatch_id, recipient, outcomes)
+     values ($1, $2, $3, 'EMAIL', 'direct', $3, $3, 1)`,
+    [other.toISOString().slice(0, 10), app, `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`],
+  );
+  const page = async (NextToken?: string) =>
+    (
+      await client.send(
+        new GetApplicationDateRangeKpiCommand({
+          ...{ ApplicationId: app, KpiName: 'txn-emails-sent-grouped-by-date', PageSize: '1', NextToken },
+          StartTime: new Date(Date.now() - 60 * 86_400_000),
+        }),
+      )
+    ).ApplicationDateRangeKpiResponse!;
+  const first = await page();
+  const second = await page(first.NextToken);
+  expect([...rowsOf(first.KpiResult), ...rowsOf(second.KpiResult)].map(({ value }) => value)).toEqual([1, 4]);
+  expect(second.NextToken).toBeUndefined();
+  await expect(page('wrong')).rejects.toMatchObject({ name: 'BadRequestException' });
+  await product.database.query('delete from message_results where application_id = $1 and message_id = $2', [
+    app,
+    `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`,
+  ]);
 });
 
 test('all 84 names are known, and those of channels to come answer no rows', async () => {
