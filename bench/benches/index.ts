@@ -7,6 +7,7 @@ import { lanes } from './lanes.ts';
 import { logAppend } from './log-append.ts';
 import { logRead } from './log-read.ts';
 import { putEvents } from './put-events.ts';
+import { segmentBehaviour } from './segment-behaviour.ts';
 import { segmentCount } from './segment-count.ts';
 import { start } from './start.ts';
 import { together } from './together.ts';
@@ -16,6 +17,7 @@ import { triggerLatency } from './trigger-latency.ts';
 export const benches: readonly Bench[] = [
   audienceImport,
   segmentCount,
+  segmentBehaviour,
   campaignSmtp,
   campaignSms,
   lanes,
