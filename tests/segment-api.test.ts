@@ -208,9 +208,24 @@ describe('the publishable key as write key', () => {
     const context = { postrider: { endpointToken: token, identityProof: shop.prove('ada') } };
     const traits = { email: 'ada@example.com', plan: 'free' };
     const identify = await shop.segment('identify', { anonymousId, userId: 'ada', traits, context });
-    expect(identify.body).toEqual({ success: true, endpointTokens: { [anonymousId]: identify.token } });
+    const mailToken = expect.stringMatching(/^et_/);
+    expect(identify.body).toEqual({
+      success: true,
+      endpointTokens: { [anonymousId]: identify.token, 'user:ada:email': mailToken },
+    });
     expect((await shop.read(anonymousId)).User).toMatchObject({ UserAttributes: { plan: ['free'] } });
     expect((await shop.read('user:ada:email')).Address).toBe('ada@example.com');
+    // Another address needs the token of the mail endpoint, too.
+    const tokens = Object.values<string>(identify.body.endpointTokens).join(',');
+    const change = { anonymousId, userId: 'ada', traits: { email: 'new@example.com' } };
+    for (const [endpointToken, Address] of [
+      [identify.token, 'ada@example.com'],
+      [tokens, 'new@example.com'],
+    ]) {
+      const postrider = { endpointToken, identityProof: shop.prove('ada') };
+      expect((await shop.segment('identify', { ...change, context: { postrider } })).status).toBe(200);
+      expect((await shop.read('user:ada:email')).Address).toBe(Address);
+    }
     // From now on the library names the user in each call.
     const later = { postrider: { endpointToken: identify.token } };
     const track = { anonymousId, userId: 'ada', event: 'x', context: later };

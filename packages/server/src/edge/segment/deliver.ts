@@ -26,6 +26,8 @@ export interface Delivery {
   warnings: Warning[];
   /** By endpoint id: for the holder of a publishable key. */
   endpointTokens: Map<string, string>;
+  /** That of the calls' endpoint, when all are about the same one. */
+  ownToken?: string | undefined;
 }
 
 /** Puts the calls of a sender who may touch every endpoint, all in one transaction. */
@@ -66,7 +68,9 @@ export async function deliverAsStranger(
       if (!grant) continue;
       grants.set(endpointId, grant);
       guardItem(mapped.item, grant);
-      await grantContacts(call, mapped, delivery);
+      for (const contact of await grantContacts(call, mapped, delivery)) {
+        grants.set(contact.endpointId, contact);
+      }
       ready.push(mapped);
     }
     for (const endpointId of await putAll(ingest, applicationId, ready, delivery)) {
@@ -75,6 +79,8 @@ export async function deliverAsStranger(
     }
     waiting = later;
   }
+  const [own, ...more] = new Set(messages.map(({ item }) => item.endpointId));
+  if (own !== undefined && more.length === 0) delivery.ownToken = delivery.endpointTokens.get(own);
   return delivery;
 }
 
@@ -111,11 +117,12 @@ async function grantContacts(
   call: PublishableCall,
   mapped: MappedMessage,
   delivery: Delivery,
-): Promise<void> {
+): Promise<EndpointGrant[]> {
   const { message, others } = mapped;
   const { userId } = message;
   const given = credentialsOf(message);
-  const granted: IngestItem[] = [];
+  const items: IngestItem[] = [];
+  const grants: EndpointGrant[] = [];
   for (const item of others) {
     if (userId === undefined || !call.proves(userId, given)) {
       warn(delivery, message, `${item.endpointId}: not made, since that needs an identity proof of the user`);
@@ -124,14 +131,17 @@ async function grantContacts(
     const own = userEndpointId(userId);
     try {
       const mayMake = (id: string) => id.startsWith(`${own}:`);
-      guardItem(item, await call.endpoint(item.endpointId, given, { mayMake }));
-      granted.push(item);
+      const grant = await call.endpoint(item.endpointId, given, { mayMake });
+      guardItem(item, grant);
+      grants.push(grant);
+      items.push(item);
     } catch (error) {
       if (!(error instanceof CallerError) || error.code !== 'forbidden') throw error;
       warn(delivery, message, error.message);
     }
   }
-  mapped.others = granted;
+  mapped.others = items;
+  return grants;
 }
 
 /** What a call itself brings along, since libraries cannot set headers. */
@@ -143,7 +153,7 @@ function credentialsOf(message: Message) {
   };
 }
 
-/** @returns the ids of the calls' endpoints of which something was accepted. */
+/** @returns the ids of the endpoints of which something was accepted. */
 async function putAll(
   ingest: Ingest,
   applicationId: string,
@@ -161,7 +171,8 @@ async function putAll(
     if (judge(mapped, result, delivery)) accepted.add(mapped.item.endpointId);
     for (const [at, { endpointId }] of mapped.others.entries()) {
       const { status, message } = results[place + 1 + at]!.endpoint;
-      if (status !== 202) warn(delivery, mapped.message, `${endpointId}: ${message}`);
+      if (status === 202) accepted.add(endpointId);
+      else warn(delivery, mapped.message, `${endpointId}: ${message}`);
     }
     place += 1 + mapped.others.length;
   }

@@ -294,7 +294,7 @@ function sendDelivery(response: ServerResponse, call: CallType | 'batch', result
   if (warnings.length > 0) details.warnings = warnings;
   if (endpointTokens.size > 0) {
     details.endpointTokens = Object.fromEntries(endpointTokens);
-    if (endpointTokens.size === 1) response.setHeader(endpointTokenHeader, [...endpointTokens.values()][0]!);
+    if (result.ownToken !== undefined) response.setHeader(endpointTokenHeader, result.ownToken);
   }
   send(response, failed ? rejected[0]!.status : 200, { success: !failed, ...details });
 }
