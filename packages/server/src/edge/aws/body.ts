@@ -135,8 +135,40 @@ export function parseJson(body: Buffer): unknown {
   }
 }
 
+/**
+ * The body with each number that JSON does not know (`NaN`, `Infinity`) as a text, which then is refused where it
+ * stands: Python writes such numbers, and one of them must not be the end of all that came along.
+ */
+export function quoteStrangeNumbers(body: Buffer): Buffer {
+  if (!body.includes('NaN') && !body.includes('Infinity')) return body;
+  const pieces: Buffer[] = [];
+  let taken = 0;
+  for (let at = 0; at < body.length; at++) {
+    const code = body[at]!;
+    if (code === quote) at = endOfString(body, at);
+    const word =
+      code === strange.nan[0] ? strange.nan : code === strange.infinity[0] ? strange.infinity : undefined;
+    if (!word?.equals(body.subarray(at, at + word.length))) continue;
+    const start = body[at - 1] === minus ? at - 1 : at;
+    const end = at + word.length;
+    pieces.push(body.subarray(taken, start), Buffer.from(`"${body.toString('latin1', start, end)}"`));
+    taken = end;
+    at = end - 1;
+  }
+  return Buffer.concat([...pieces, body.subarray(taken)]);
+}
+
+const strange = { nan: Buffer.from('NaN'), infinity: Buffer.from('Infinity') };
+const minus = 0x2d;
 const quote = 0x22;
 const backslash = 0x5c;
+
+/** Where the string ends that begins at `at`. */
+function endOfString(body: Buffer, at: number): number {
+  let end = at + 1;
+  while (end < body.length && body[end] !== quote) end += body[end] === backslash ? 2 : 1;
+  return end;
+}
 
 /** Counts brackets outside strings; works on bytes, since UTF-8 never uses these codes inside a character. */
 function deeperThan(body: Buffer, limit: number): boolean {
@@ -144,8 +176,7 @@ function deeperThan(body: Buffer, limit: number): boolean {
   for (let at = 0; at < body.length; at++) {
     const code = body[at]!;
     if (code === quote) {
-      at++;
-      while (at < body.length && body[at] !== quote) at += body[at] === backslash ? 2 : 1;
+      at = endOfString(body, at);
     } else if (code === 0x7b || code === 0x5b) {
       if (++depth > limit) return true;
     } else if (code === 0x7d || code === 0x5d) depth--;

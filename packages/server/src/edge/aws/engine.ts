@@ -14,6 +14,7 @@ import {
   maxBodyBytes,
   maxEventsBodyBytes,
   parseJson,
+  quoteStrangeNumbers,
   readBody,
   withRoom,
 } from './body.ts';
@@ -93,8 +94,9 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     const { publishable } = pending;
     if (publishable) options.publishable!.admit(publishable, request, response);
     const limit = model.name === 'PutEvents' ? maxEventsBodyBytes : maxBodyBytes;
-    // What comes without its length is taken for as long as it may be.
-    const room = Math.min(Number(request.headers['content-length'] ?? limit) || 0, limit);
+    // What comes without its length is taken for as long as it may be; a request that announces no body has none.
+    const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+    const room = Math.min(Number(length ?? (encoding ? limit : 0)) || 0, limit);
     return withRoom(room, async () =>
       handleBody({ request, response, url }, match, pending, limit, requestId, log),
     );
@@ -118,8 +120,8 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     const labelled = applicationOf(match, options);
     options.authorize(principal, `${service}:${model.name}`, labelled);
     const query = groupQuery(url.query);
-    const payload = model.inputPayload ? parseJson(body) : undefined;
     const isRaw = readsOwnBody.has(model.name);
+    const payload = model.inputPayload ? parseJson(isRaw ? quoteStrangeNumbers(body) : body) : undefined;
     const input = parseInput(model, { labels: match.labels, query, body: payload, isRaw });
     const { region, accountId, database, clock, services } = options;
     const call = publishable && options.publishable!.call(publishable, request, response);
