@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { operationsReference, operationsSummary } from '../packages/server/src/edge/pinpoint/reference.ts';
 import { settingsReference } from '../packages/server/src/platform/config.ts';
+import { streamRecordsReference } from '../packages/server/src/streams/reference.ts';
 
 const root = new URL('../', import.meta.url);
 
@@ -12,6 +13,7 @@ export async function generatedDocs(): Promise<Map<URL, string>> {
   return new Map([
     [new URL('docs/settings.md', root), settingsReference()],
     [new URL('docs/operations.md', root), operationsReference()],
+    [new URL('docs/stream-records.md', root), streamRecordsReference()],
     [readme, text.replace(/<!-- operations -->[\s\S]*<!-- \/operations -->/, () => table)],
   ]);
 }

@@ -1,5 +1,9 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll } from 'vitest';
 import { signatureFault } from '../packages/server/src/platform/aws-request.test-support.ts';
 
@@ -107,3 +111,55 @@ export async function startRecorder(): Promise<Recorder> {
 
 export const kinesisArn = 'arn:aws:kinesis:us-east-1:123456789012:stream/events';
 export const firehoseArn = 'arn:aws:firehose:us-east-1:123456789012:deliverystream/events';
+
+/** A nats-server with JetStream and one user (`pr`, `secret`), ended after the file's last test. */
+export async function startNats() {
+  const folder = await mkdtemp('/tmp/postrider-nats-');
+  const port = await freePort();
+  const server = spawn(
+    '/usr/sbin/nats-server',
+    ['-js', '-a', '127.0.0.1', '-p', String(port), '-sd', folder, '--user', 'pr', '--pass', 'secret'],
+    { stdio: 'ignore' },
+  );
+  afterAll(async () => {
+    server.kill('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  });
+  let connection: NatsConnection | undefined;
+  for (let attempt = 0; connection === undefined; attempt++) {
+    connection = await connect({ servers: `127.0.0.1:${port}`, user: 'pr', pass: 'secret' }).catch(
+      (error) => {
+        if (attempt > 100) throw error;
+        return undefined;
+      },
+    );
+    if (!connection) await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const own = connection;
+  afterAll(() => own.close());
+  const manager = await jetstreamManager(own);
+  return {
+    url: `nats://127.0.0.1:${port}`,
+    async addStream(name: string, subject: string): Promise<void> {
+      await manager.streams.add({ name, subjects: [subject] });
+    },
+    /** What a stream holds, in order. */
+    async messages(name: string): Promise<SeenRecord[]> {
+      const { state } = await manager.streams.info(name);
+      const found: SeenRecord[] = [];
+      for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+        const message = await manager.streams.getMessage(name, { seq });
+        if (message) found.push(message.json<SeenRecord>());
+      }
+      return found;
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

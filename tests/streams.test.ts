@@ -1,9 +1,16 @@
 import {
   CreateAppCommand,
+  CreateCampaignCommand,
+  CreateSegmentCommand,
   DeleteEventStreamCommand,
+  type EndpointBatchItem,
+  GetCampaignActivitiesCommand,
   GetEventStreamCommand,
   PutEventStreamCommand,
   PutEventsCommand,
+  SendMessagesCommand,
+  UpdateEmailChannelCommand,
+  UpdateEndpointsBatchCommand,
 } from '@aws-sdk/client-pinpoint';
 import { Webhook } from 'standardwebhooks';
 import { expect, test } from 'vitest';
@@ -13,6 +20,7 @@ import {
   kinesisArn,
   listen,
   type SeenRecord,
+  startNats,
   startRecorder,
 } from './streams-support.ts';
 import { waitFor } from './support/processes.ts';
@@ -233,8 +241,211 @@ test('a webhook gets signed batches by Standard Webhooks; 410 disables it', asyn
   status = 200;
   await product.json(path, { method: 'PUT', json: { destination: url } });
   await waitFor('the rest', async () => bodies.flatMap(({ data }) => data.records).length === 3);
-  const delivered = await product.json<{ delivered: number; waitingFacts: number }>(path);
-  expect(delivered).toMatchObject({ delivered: 3, waitingFacts: 0, state: 'active', failures: 0 });
+  await waitFor('the cursor', async () => (await product.json<{ delivered: number }>(path)).delivered === 3);
+  expect(await product.json(path)).toMatchObject({ waitingFacts: 0, state: 'active', failures: 0 });
   expect((await product.request(path, { method: 'DELETE' })).status).toBe(204);
   expect((await product.request(path)).status).toBe(404);
+});
+
+interface CampaignLife {
+  app: string;
+  campaignId: string;
+  records(): SeenRecord[];
+}
+
+/** A campaign to four addresses, of which one is reached, streamed to the recorder. */
+async function runCampaign(): Promise<CampaignLife> {
+  const app = await createApp();
+  await client.send(
+    new PutEventStreamCommand({
+      ApplicationId: app,
+      WriteEventStream: { DestinationStreamArn: kinesisArn, RoleArn: 'r' },
+    }),
+  );
+  await client.send(
+    new UpdateEmailChannelCommand({
+      ApplicationId: app,
+      EmailChannelRequest: { FromAddress: 'shop@example.com', Identity: 'example.com' },
+    }),
+  );
+  const endpoint = (Id: string, Address: string, OptOut = 'NONE'): EndpointBatchItem => ({
+    Id,
+    Address,
+    OptOut,
+    ChannelType: 'EMAIL' as const,
+    Attributes: Id === 'nameless' ? undefined : { Name: [Id] },
+  });
+  await client.send(
+    new UpdateEndpointsBatchCommand({
+      ApplicationId: app,
+      EndpointBatchRequest: {
+        Item: [
+          endpoint('reached', 'reached@example.com'),
+          endpoint('twin', 'reached@example.com'),
+          endpoint('quiet', 'quiet@example.com', 'ALL'),
+          endpoint('nameless', 'nameless@example.com'),
+        ],
+      },
+    }),
+  );
+  const segment = await client.send(
+    new CreateSegmentCommand({ ApplicationId: app, WriteSegmentRequest: { Name: 'all', Dimensions: {} } }),
+  );
+  const { CampaignResponse } = await client.send(
+    new CreateCampaignCommand({
+      ApplicationId: app,
+      WriteCampaignRequest: {
+        Name: 'hello',
+        SegmentId: segment.SegmentResponse!.Id!,
+        Schedule: { StartTime: 'IMMEDIATE' },
+        MessageConfiguration: { EmailMessage: { Title: 'Hi {{Attributes.Name}}', HtmlBody: '<p>Hello</p>' } },
+      },
+    }),
+  );
+  return {
+    app,
+    campaignId: CampaignResponse!.Id!,
+    records: () =>
+      recorder.accepted.filter((record) => (record.application as { app_id: string }).app_id === app),
+  };
+}
+
+test('a campaign streams what became of each member of its audience', async () => {
+  const { app, campaignId, records } = await runCampaign();
+  const sends = () => records().filter(({ event_type }) => event_type === '_campaign.send');
+  await waitFor('all members', async () => sends().length >= 4);
+  const statuses = Object.fromEntries(
+    sends().map(({ client: { client_id }, attributes }) => [client_id, attributes.campaign_send_status]),
+  );
+  // An address belongs to the endpoint that took it last.
+  expect(statuses).toEqual({
+    reached: 'FAILURE_PERMANENT',
+    twin: 'SUCCESS',
+    quiet: 'FAILURE_PERMANENT',
+    nameless: 'FAILURE',
+  });
+  expect(sends()).toHaveLength(4);
+  const { ActivitiesResponse } = await client.send(
+    new GetCampaignActivitiesCommand({ ApplicationId: app, CampaignId: campaignId }),
+  );
+  const success = sends().find(({ attributes }) => attributes.campaign_send_status === 'SUCCESS')!;
+  expect(success).toMatchObject({
+    device: { platform: {} },
+    session: {},
+    metrics: {},
+    facets: {},
+    attributes: {
+      campaign_id: campaignId,
+      treatment_id: '0',
+      campaign_activity_id: ActivitiesResponse!.Item![0]!.Id,
+      delivery_type: 'EMAIL',
+    },
+  });
+  expect(JSON.parse(success.client_context.custom.endpoint!)).toMatchObject({
+    ChannelType: 'EMAIL',
+    Address: 'reached@example.com',
+    OptOut: 'NONE',
+    EndpointStatus: 'ACTIVE',
+  });
+  const reasonOf = (id: string) =>
+    sends().find(({ client: { client_id } }) => client_id === id)!.attributes.campaign_send_reason;
+  expect(['reached', 'twin', 'quiet', 'nameless'].map(reasonOf)).toEqual([
+    'inactive',
+    undefined,
+    'opted_out',
+    'missing_variable',
+  ]);
+  await waitFor('the mail', async () => records().some(({ event_type }) => event_type === '_email.send'));
+  const mail = records().find(({ event_type }) => event_type === '_email.send')!;
+  expect(mail).toMatchObject({
+    attributes: { feedback: 'received', campaign_id: campaignId },
+    facets: {
+      email_channel: {
+        mail_event: {
+          mail: {
+            from_address: 'shop@example.com',
+            destination: ['reached@example.com'],
+            common_headers: { to: ['reached@example.com'], subject: 'Hi twin' },
+          },
+          send: {},
+        },
+      },
+    },
+  });
+  expect(records().filter(({ event_type }) => event_type === '_email.rendering_failure')).toMatchObject([
+    { client: { client_id: 'nameless' } },
+  ]);
+});
+
+test('direct text and push messages are streamed as well', async () => {
+  const app = await createApp();
+  await client.send(
+    new PutEventStreamCommand({
+      ApplicationId: app,
+      WriteEventStream: { DestinationStreamArn: kinesisArn, RoleArn: 'r' },
+    }),
+  );
+  await client.send(
+    new SendMessagesCommand({
+      ApplicationId: app,
+      MessageRequest: {
+        Addresses: { '+14255550199': { ChannelType: 'SMS' }, token: { ChannelType: 'GCM' } },
+        Context: { order: '7' },
+        MessageConfiguration: {
+          SMSMessage: {
+            Body: 'x'.repeat(161),
+            MessageType: 'TRANSACTIONAL',
+            OriginationNumber: '+12065550142',
+          },
+          GCMMessage: { Title: 'Hi', Body: 'there' },
+        },
+      },
+    }),
+  );
+  const records = () =>
+    recorder.accepted.filter((record) => (record.application as { app_id: string }).app_id === app);
+  await waitFor('both', async () =>
+    ['_SMS.BUFFERED', '_push.send'].every((type) => records().some(({ event_type }) => event_type === type)),
+  );
+  expect(records().find(({ event_type }) => event_type === '_SMS.BUFFERED')!.attributes).toEqual({
+    order: '7',
+    sender_request_id: expect.any(String),
+    message_id: expect.any(String),
+    record_status: 'PENDING',
+    message_type: 'Transactional',
+    origination_phone_number: '+12065550142',
+    destination_phone_number: '+14255550199',
+    iso_country_code: 'US',
+    number_of_message_parts: '2',
+  });
+});
+
+test('NATS JetStream gets each record once, though it is sent again', async () => {
+  const nats = await startNats();
+  const app = await createApp();
+  const path = `/api/apps/${app}/streams/bus`;
+  await product.json(path, {
+    method: 'PUT',
+    json: { destination: `${nats.url}/app.events`, settings: { user: 'pr', password: 'secret' } },
+  });
+  expect(await product.json(path)).toMatchObject({ settings: { user: 'pr' }, secretNames: ['password'] });
+  // No JetStream stream listens yet.
+  await putEvents(app, 'phone', ['one', 'two']);
+  await waitFor('the error', async () =>
+    Boolean((await product.json<{ lastError: string | null }>(path)).lastError?.includes('app.events')),
+  );
+  await nats.addStream('events', 'app.events');
+  await waitFor('delivery', async () => (await product.json<{ delivered: number }>(path)).delivered === 2);
+  const { rows } = await product.database.query<{ id: string }>('select id from streams where name = $1', [
+    'bus',
+  ]);
+  await product.database.query(
+    `insert into stream_slices (stream_id, position, application_id, day, batch_id, facts, arrived_at)
+     select $1, 0, e.application_id, e.day, e.batch_id, 2, now() from events e
+     where e.application_id = $2 and e.type = 'event.purchase' limit 1`,
+    [rows[0]!.id, app],
+  );
+  await waitFor('the repeat', async () => (await product.json<{ delivered: number }>(path)).delivered === 4);
+  const messages = await nats.messages('events');
+  expect(messages.map(({ attributes }) => attributes.id)).toEqual(['one', 'two']);
 });

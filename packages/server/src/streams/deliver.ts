@@ -12,9 +12,9 @@ export interface Delivery {
 
 export interface DeliveryOptions {
   signal: AbortSignal;
-  /** Rounds without any progress before a set is given up for now. */
+  /** Times that one record is handed over before it is given up for now. */
   attempts?: number;
-  /** Wait after a round in which records failed; doubles up to 3 s. */
+  /** Wait before a record is handed over again; doubles up to 3 s. Other keys go on meanwhile. */
   retryDelayMs?: number;
 }
 
@@ -41,7 +41,7 @@ export async function deliver(
     else lanes[concurrency === 1 ? 0 : hash(record.key) % concurrency]!.add(record, bytes);
   }
   await Promise.all(lanes.map((lane) => runLane(lane, outlet, delivery, options)));
-  if (delivery.accepted.size === 0 && delivery.refused.size >= refusalsBeforeDoubt) {
+  if (isDoubtful(delivery)) {
     const [, words] = [...delivery.refused][0]!;
     delivery.refused.clear();
     delivery.failure ??= new OutletError('unavailable', `every record is refused: ${words}`);
@@ -57,35 +57,28 @@ async function runLane(
 ): Promise<void> {
   const attempts = options.attempts ?? 8;
   const firstDelayMs = options.retryDelayMs ?? 50;
-  let failedRounds = 0;
-  while (lane.size > 0 && !delivery.failure) {
-    if (delivery.accepted.size === 0 && delivery.refused.size >= refusalsBeforeDoubt) return;
-    const batch = lane.next();
+  while (!delivery.failure && !isDoubtful(delivery)) {
+    if (options.signal.aborted) delivery.failure = new OutletError('unavailable', 'the process ends');
+    const batch = lane.next(performance.now());
+    if (!Array.isArray(batch)) {
+      if (batch.waitMs === undefined) break;
+      await pause(batch.waitMs, options.signal);
+      continue;
+    }
     try {
       const results = await outlet.put(batch, options.signal);
-      let failed: string | undefined;
-      let settled = 0;
+      lane.grow();
+      const now = performance.now();
       batch.forEach((record, index) => {
         const result = results[index]!;
         if (typeof result === 'object' && 'failed' in result) {
-          failed ??= result.failed;
+          lane.fail(record, { words: result.failed, now, attempts, firstDelayMs });
           return;
         }
-        settled++;
         if (result === 'accepted') delivery.accepted.add(record.id);
         else delivery.refused.set(record.id, result.refused);
         lane.settle(record);
       });
-      lane.grow();
-      if (failed === undefined) {
-        failedRounds = 0;
-        continue;
-      }
-      // Progress elsewhere does not make up for a shard that stays full: the wait grows all the same.
-      failedRounds += settled > 0 ? 0.5 : 1;
-      if (failedRounds >= attempts) delivery.failure = new OutletError('unavailable', failed);
-      else
-        await pause(Math.min(longestDelayMs, firstDelayMs * 2 ** Math.floor(failedRounds)), options.signal);
     } catch (error) {
       if (!(error instanceof OutletError)) {
         const words = error instanceof Error ? error.message : String(error);
@@ -98,6 +91,11 @@ async function runLane(
       }
     }
   }
+  if (lane.givenUp !== undefined) delivery.failure ??= new OutletError('unavailable', lane.givenUp);
+}
+
+function isDoubtful({ accepted, refused }: Delivery): boolean {
+  return accepted.size === 0 && refused.size >= refusalsBeforeDoubt;
 }
 
 /** Ends early when the process stops; the next request then says so. */
@@ -105,18 +103,23 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { signal }).catch(() => undefined);
 }
 
-interface Waiting {
-  record: OutgoingRecord;
-  bytes: number;
+interface Queue {
+  waiting: { record: OutgoingRecord; bytes: number }[];
+  /** Index of the first that is not settled. */
+  at: number;
+  /** How often that one failed, and when it may be tried again. */
+  failures: number;
+  notBefore: number;
 }
 
 /** Records of some keys, in order, and what of them may go into the next request. */
 class Lane {
   readonly #outlet: Outlet;
   /** By key when an outlet may take a later record and not an earlier one; else all under one. */
-  readonly #queues = new Map<string, { waiting: Waiting[]; at: number }>();
+  readonly #queues = new Map<string, Queue>();
   #limit: number;
-  size = 0;
+  /** Words about a record that failed too often: its key waits for the next round. */
+  givenUp: string | undefined;
 
   constructor(outlet: Outlet) {
     this.#outlet = outlet;
@@ -133,28 +136,30 @@ class Lane {
     const key = this.#key(record);
     const queue = this.#queues.get(key);
     if (queue) queue.waiting.push({ record, bytes });
-    else this.#queues.set(key, { waiting: [{ record, bytes }], at: 0 });
-    this.size++;
+    else this.#queues.set(key, { waiting: [{ record, bytes }], at: 0, failures: 0, notBefore: 0 });
   }
 
-  /** At least one record. */
-  next(): OutgoingRecord[] {
+  /** The next request, or how long there is none; without a wait when all is settled or given up. */
+  next(now: number): OutgoingRecord[] | { waitMs: number | undefined } {
     const batch: OutgoingRecord[] = [];
     let bytes = 0;
-    for (const { waiting, at } of this.#queues.values()) {
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const { waiting, at, notBefore } of this.#queues.values()) {
+      if (notBefore > now) {
+        earliest = Math.min(earliest, notBefore);
+        continue;
+      }
       const end = this.#outlet.limits.order === 'request' ? waiting.length : at + 1;
       for (let index = at; index < end; index++) {
         const item = waiting[index]!;
-        if (
-          batch.length > 0 &&
-          (batch.length >= this.#limit || bytes + item.bytes > this.#outlet.limits.bytes)
-        )
-          return batch;
+        const full = batch.length >= this.#limit || bytes + item.bytes > this.#outlet.limits.bytes;
+        if (batch.length > 0 && full) return batch;
         batch.push(item.record);
         bytes += item.bytes;
       }
     }
-    return batch;
+    if (batch.length > 0) return batch;
+    return { waitMs: earliest === Number.POSITIVE_INFINITY ? undefined : earliest - now };
   }
 
   /** The first of its key is done. */
@@ -162,8 +167,25 @@ class Lane {
     const key = this.#key(record);
     const queue = this.#queues.get(key)!;
     queue.at++;
-    this.size--;
+    queue.failures = 0;
     if (queue.at === queue.waiting.length) this.#queues.delete(key);
+  }
+
+  /** The first of its key was not taken: the key waits, and after some attempts for the next round. */
+  fail(
+    record: OutgoingRecord,
+    failure: { words: string; now: number; attempts: number; firstDelayMs: number },
+  ): void {
+    const key = this.#key(record);
+    const queue = this.#queues.get(key)!;
+    queue.failures++;
+    if (queue.failures >= failure.attempts) {
+      this.givenUp ??= failure.words;
+      this.#queues.delete(key);
+    } else {
+      const delayMs = failure.firstDelayMs * 2 ** (queue.failures - 1);
+      queue.notBefore = failure.now + Math.min(longestDelayMs, delayMs);
+    }
   }
 
   shrink(refused: number): void {

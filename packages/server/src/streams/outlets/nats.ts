@@ -124,7 +124,8 @@ async function connectPinned(
 
 function wordsOf(error: unknown, subject: string): string {
   const message = error instanceof Error ? error.message : String(error);
-  return /no responders/i.test(message)
+  // The client takes a subject to which nobody listens for a server without JetStream.
+  return /no responders|jetstream is not enabled/i.test(message)
     ? `no JetStream stream listens on ${subject}`
     : `JetStream: ${message}`.slice(0, 300);
 }
