@@ -362,7 +362,7 @@ async function writeInApp(ApplicationId: string): Promise<void> {
     },
   });
   const read = async () =>
-    (await call('GetInAppMessages', { ApplicationId, EndpointId: 'kept' })).InAppMessagesResponse
+    (await call('GetInAppMessages', { ApplicationId, EndpointId: 'e/1' })).InAppMessagesResponse
       .InAppMessageCampaigns;
   const shown = await read();
   expect(shown).toHaveLength(1);
