@@ -48,7 +48,10 @@ function makeRequests(
   return Array.from({ length: count }, (_, request) => {
     const BatchItem: Record<string, object> = {};
     for (let start = 0; start < perRequest; start += perEndpoint) {
-      const place = Math.floor(Math.random() * endpoints);
+      // Never the same twice in a request, whose endpoints are the keys of one object.
+      const place = Math.floor(
+        (start / perEndpoint + Math.random()) * (endpoints / (perRequest / perEndpoint)),
+      );
       const Events: Record<string, object> = {};
       for (let n = 0; n < perEndpoint; n++) Events[randomUUID()] = eventOf(request * perRequest + start + n);
       const visits = request % 10 === 0 ? [String(request)] : ['1'];
