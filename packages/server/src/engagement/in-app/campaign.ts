@@ -55,7 +55,9 @@ export async function readState(
   applicationId: string,
   templates: string[],
 ): Promise<InAppState> {
-  const { rows } = await db.query<InAppState>(selectInAppState(applicationId, templates));
+  const { text, values } = selectInAppState(applicationId, templates);
+  // Asked with every request: a name has it planned once for each connection.
+  const { rows } = await db.query<InAppState>({ name: 'in-app-state', text, values });
   return rows[0]!;
 }
 

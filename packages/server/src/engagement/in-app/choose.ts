@@ -70,18 +70,18 @@ export async function choose(
     return { campaign, treatment, notShown: atOnce(campaign, treatment, endpoint, evaluation, now) };
   });
   const open = choices.filter(({ notShown }) => notShown === undefined);
-  const members = await membershipsOf(
-    db,
-    applicationId,
-    endpoint.id,
-    open.map(({ campaign }) => campaign.segment),
-    { now },
-  );
-  open.forEach((choice, index) => {
-    if (!members[index]) choice.notShown = 'not_in_segment';
-  });
+  // Campaigns often share a segment, which is asked about once.
+  const segments = new Map(open.map(({ campaign: { segment } }) => [keyOf(segment), segment]));
+  const members = await membershipsOf(db, applicationId, endpoint.id, [...segments.values()], { now });
+  const isIn = new Map([...segments.keys()].map((key, index) => [key, members[index]]));
+  for (const choice of open)
+    if (!isIn.get(keyOf(choice.campaign.segment))) choice.notShown = 'not_in_segment';
   if (evaluation.server) await applyCaps(db, applicationId, choices, endpoint.id, evaluation);
   return choices;
+}
+
+function keyOf({ segmentId, version }: InAppCampaign['segment']): string {
+  return `${segmentId} ${version}`;
 }
 
 /** What can be told from the campaign and the endpoint alone. */
