@@ -1,6 +1,14 @@
+import sql, { type Sql } from 'sql-template-tag';
 import type { Transaction } from '../platform/database.ts';
 import type { StoredFact } from './fact.ts';
-import { lockCursor, selectBatches, selectBatchFacts, selectPartOfBatch } from './subscribers.sql.ts';
+import {
+  lockCursor,
+  ofApplications,
+  ofTypes,
+  selectBatches,
+  selectBatchFacts,
+  selectPartOfBatch,
+} from './subscribers.sql.ts';
 
 /** Everything up to `position` is handled, and of the batch after it the facts below `seq`. */
 export interface Cursor {
@@ -25,6 +33,14 @@ export interface Slice {
   full: boolean;
 }
 
+/** Which facts a subscriber reads; all when it says nothing. */
+export interface Wants {
+  /** Exact types, and prefixes that end in a dot. */
+  types?: readonly string[] | undefined;
+  /** Asked for each slice, in its transaction. */
+  applications?: ((tx: Transaction) => Promise<readonly string[]>) | undefined;
+}
+
 /** Batch rows read at once, however few facts they hold. */
 const maxBatches = 1_000;
 
@@ -41,26 +57,32 @@ export async function lockCursorOf(
 /**
  * The next facts from `cursor` on, `limit` at most: whole batches while they fit, otherwise the next part of one batch.
  * The count in the batch row says where the cursor goes, also when facts were erased since or are of no type that is
- * asked for. Undefined at the head.
+ * asked for. Undefined at the head. Which applications are wanted is asked after the batches are known: what was
+ * committed before a fact is seen by whoever judges it.
  */
 export async function readSlice(
   tx: Transaction,
   cursor: Cursor,
   limit: number,
-  types: readonly string[] = [],
+  wants: Wants = {},
 ): Promise<Slice | undefined> {
   const batchLimit = Math.min(limit, maxBatches);
   const { rows: batches } = await tx.query<Batch>(selectBatches(cursor.position, batchLimit));
   const first = batches[0];
   if (!first) return undefined;
+  const applicationIds = await wants.applications?.(tx);
+  const wanted =
+    applicationIds?.length === 0
+      ? undefined
+      : sql`${ofTypes(wants.types ?? [])} ${ofApplications(applicationIds)}`;
   if (cursor.seq > 0 || first.facts > limit) {
     const end = Math.min(cursor.seq + limit, first.facts);
-    const { rows } = await tx.query<StoredFact>(
-      selectPartOfBatch(first.day, first.batchId, [cursor.seq, end], types),
-    );
+    const facts = wanted
+      ? await tx.query<StoredFact>(selectPartOfBatch(first.day, first.batchId, [cursor.seq, end], wanted))
+      : undefined;
     const next =
       end === first.facts ? { position: first.position, seq: 0 } : { position: cursor.position, seq: end };
-    return { facts: rows, from: cursor, next, full: true };
+    return { facts: facts?.rows ?? [], from: cursor, next, full: true };
   }
   let count = 0;
   let facts = 0;
@@ -70,22 +92,18 @@ export async function readSlice(
   }
   const taken = batches.slice(0, count);
   return {
-    facts: await readBatches(tx, taken, types),
+    facts: wanted ? await readBatches(tx, taken, wanted) : [],
     from: cursor,
     next: { position: taken.at(-1)!.position, seq: 0 },
     full: count < batches.length || batches.length === batchLimit,
   };
 }
 
-async function readBatches(
-  tx: Transaction,
-  batches: readonly Batch[],
-  types: readonly string[],
-): Promise<StoredFact[]> {
+async function readBatches(tx: Transaction, batches: readonly Batch[], wanted: Sql): Promise<StoredFact[]> {
   const order = new Map(batches.map((batch, index) => [batch.batchId, index]));
   const days = batches.map((batch) => batch.day).sort();
   const { rows } = await tx.query<StoredFact>(
-    selectBatchFacts([days[0]!, days.at(-1)!], [...order.keys()], types),
+    selectBatchFacts([days[0]!, days.at(-1)!], [...order.keys()], wanted),
   );
   return rows.sort((a, b) => order.get(a.batchId)! - order.get(b.batchId)! || a.seq - b.seq);
 }

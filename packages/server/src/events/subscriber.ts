@@ -23,6 +23,8 @@ export interface SubscriberOptions {
   handle: FactHandler;
   /** Fact types that are read: exact ones, and prefixes that end in a dot (`event.`). All when absent. */
   types?: readonly string[];
+  /** Applications whose facts are read, asked for each transaction anew. All when absent. */
+  applications?: (tx: Transaction) => Promise<readonly string[]>;
   /** Called after each commit of what the handler did. */
   onHandled?: () => void;
   /** Facts of one transaction at most. */
@@ -87,7 +89,7 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
       const result = await database.transaction(async (tx): Promise<RoundResult> => {
         const cursor = await lockCursorOf(tx, name, timeoutMs);
         if (!cursor) return 'none';
-        const slice = await readSlice(tx, cursor, limit, options.types);
+        const slice = await readSlice(tx, cursor, limit, options);
         if (!slice) return 'none';
         read.slice = slice;
         await tx.query(allowScans);

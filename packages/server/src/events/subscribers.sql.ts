@@ -47,20 +47,25 @@ export function selectBatches(afterPosition: number, limit: number): Sql {
 export function selectBatchFacts(
   days: readonly [first: string, last: string],
   batchIds: readonly string[],
-  types: readonly string[] = [],
+  wanted: Sql = empty,
 ): Sql {
   return sql`select ${factColumns} from events
-    where day between ${days[0]} and ${days[1]} and batch_id = any (${batchIds}::uuid[]) ${ofTypes(types)}`;
+    where day between ${days[0]} and ${days[1]} and batch_id = any (${batchIds}::uuid[]) ${wanted}`;
 }
 
 export function selectPartOfBatch(
   day: string,
   batchId: string,
   [fromSeq, toSeq]: readonly [from: number, to: number],
-  types: readonly string[] = [],
+  wanted: Sql = empty,
 ): Sql {
   return sql`select ${factColumns} from events
-    where day = ${day} and batch_id = ${batchId} and seq >= ${fromSeq} and seq < ${toSeq} ${ofTypes(types)} order by seq`;
+    where day = ${day} and batch_id = ${batchId} and seq >= ${fromSeq} and seq < ${toSeq} ${wanted} order by seq`;
+}
+
+/** Facts of these applications; undefined means all. */
+export function ofApplications(applicationIds: readonly string[] | undefined): Sql {
+  return applicationIds ? sql`and application_id = any (${applicationIds}::text[])` : empty;
 }
 
 /** Exact types, and prefixes that end in a dot; none means all. Looked at for every fact, so in its plainest form. */

@@ -14,8 +14,8 @@ import { CallerError } from '../../platform/errors.ts';
 import { uuidTime } from '../../platform/ids.ts';
 import { selectCampaign } from './campaigns.sql.ts';
 import { type RunOptions, startRun } from './run.ts';
-import { lockTriggers, type Trigger } from './trigger.sql.ts';
-import { changeEventType, matchChange, matchEvent } from './trigger-filter.ts';
+import { selectTriggeredApplications, selectTriggers, type Trigger } from './trigger.sql.ts';
+import { changeEventType, type EventFilter, type Match, matchChange, matchEvent } from './trigger-filter.ts';
 
 /** Why an event of a type that a campaign waits for did not trigger it. */
 export const skipReasons = [
@@ -81,14 +81,31 @@ export function campaignTriggers(options: CampaignTriggersOptions) {
   return {
     name: 'campaign-triggers',
     types: ['event.', changedFactType],
+    applications: selectTriggeredApplications,
     async handle(tx: Transaction, facts: StoredFact[]): Promise<void> {
+      dispatched = false;
       const now = clock.now();
-      const events = Map.groupBy(facts, (fact) => fact.applicationId);
-      const triggers = await activeTriggers(tx, [...events.keys()], { ...options, now });
+      const events = new Map<string, TriggerEvent[]>();
+      for (const [applicationId, own] of Map.groupBy(facts, (fact) => fact.applicationId))
+        events.set(
+          applicationId,
+          own.flatMap((fact) => readEvent(fact, options.maxAgeMs) ?? []),
+        );
+      // Most events are of a type that no campaign waits for: those need no locks.
+      const known = await selectTriggers(tx, [...events.keys()], { lock: false });
+      const concerned = new Set(
+        known
+          .filter(({ applicationId, filter }) =>
+            events.get(applicationId)!.some((event) => matchOf(filter, event) !== 'other'),
+          )
+          .map(({ applicationId }) => applicationId),
+      );
+      if (concerned.size === 0) return;
+      const triggers = await activeTriggers(tx, [...concerned], { ...options, now });
       const additions = new Map<string, AddedMember[]>();
       const skipped: Fact[] = [];
       for (const [applicationId, own] of Map.groupBy(triggers, (trigger) => trigger.applicationId)) {
-        const read = events.get(applicationId)!.flatMap((fact) => readEvent(fact, options.maxAgeMs) ?? []);
+        const read = events.get(applicationId)!;
         const users = await usersOf(tx, applicationId, own, read);
         for (const trigger of own) {
           const work = new Comparison(trigger, now, skipped);
@@ -118,14 +135,18 @@ async function activeTriggers(
   applicationIds: string[],
   options: RunOptions,
 ): Promise<Trigger[]> {
-  const triggers = await lockTriggers(tx, applicationIds);
+  const triggers = await selectTriggers(tx, applicationIds, { lock: true });
   const due = triggers.filter((trigger) => trigger.due);
   if (due.length === 0) return triggers;
   for (const { applicationId, campaignId } of due) {
     const campaign = await selectCampaign(tx, applicationId, campaignId, { lock: true });
     if (campaign) await startRun(tx, campaign, options);
   }
-  return lockTriggers(tx, applicationIds);
+  return selectTriggers(tx, applicationIds, { lock: true });
+}
+
+function matchOf(filter: EventFilter, { changed, occasion }: TriggerEvent): Match {
+  return changed ? matchChange(filter, changed) : matchEvent(filter, occasion.type, occasion);
 }
 
 /** Undefined for what triggers nothing: an archive tells of the past, whatever its times are. */
@@ -186,8 +207,8 @@ class Comparison {
     const candidates: Candidate[] = [];
     const { filter } = this.#trigger;
     for (const event of events) {
-      const { occasion, changed, endpointId, userId } = event;
-      const match = changed ? matchChange(filter, changed) : matchEvent(filter, occasion.type, occasion);
+      const { endpointId, userId } = event;
+      const match = matchOf(filter, event);
       if (match === 'other') continue;
       const reason = match === 'match' ? this.#closed(event) : match;
       if (reason) {

@@ -21,13 +21,26 @@ export interface Trigger {
   ended: boolean;
 }
 
+/** Applications whose events are compared with anything. */
+export async function selectTriggeredApplications(tx: Queryable): Promise<string[]> {
+  const { rows } = await tx.query<{ id: string }>(
+    `select distinct application_id as id from campaign_triggers
+      where ended_at is null or ended_at > now() - interval '1 day'`,
+  );
+  return rows.map(({ id }) => id);
+}
+
 /**
- * The triggers of these applications, those that ended within a day included. Their campaigns are locked against
- * changes until the end of the transaction, in the order in which everybody locks them.
+ * The triggers of these applications, those that ended within a day included. `lock` keeps their campaigns from being
+ * changed until the end of the transaction, in the order in which everybody locks them.
  */
-export async function lockTriggers(tx: Queryable, applicationIds: readonly string[]): Promise<Trigger[]> {
+export async function selectTriggers(
+  tx: Queryable,
+  applicationIds: readonly string[],
+  { lock }: { lock: boolean },
+): Promise<Trigger[]> {
   const { rows } = await tx.query<Trigger>({
-    name: 'campaign-triggers-lock',
+    name: lock ? 'campaign-triggers-lock' : 'campaign-triggers-select',
     text: `
       select t.application_id as "applicationId", t.campaign_id as "campaignId", t.filter, t.segment_id as "segmentId",
         c.segment_version as "segmentVersion", c.state, c.dispatch_id as "dispatchId",
@@ -38,7 +51,7 @@ export async function lockTriggers(tx: Queryable, applicationIds: readonly strin
       from campaign_triggers t
       join campaigns c on c.application_id = t.application_id and c.id = t.campaign_id
       where t.application_id = any($1) and (t.ended_at is null or t.ended_at > now() - interval '1 day')
-      order by c.application_id, c.id for share of c`,
+      order by c.application_id, c.id ${lock ? 'for share of c' : ''}`,
     values: [applicationIds],
   });
   return rows;
