@@ -53,7 +53,7 @@ export type RoundEnd = 'more' | 'done' | 'failed' | 'lost';
 const limitsOf = (stream: StreamRow): WindowLimits =>
   stream.kind === 'files'
     ? { facts: 10_000, bytes: 16_000_000, records: 20_000 }
-    : { facts: 2_000, bytes: 4_000_000, records: 4_000 };
+    : { facts: 5_000, bytes: 4_000_000, records: 10_000 };
 
 /** One round of a stream: delivers its next facts and moves its cursor, then some of what is to be replayed. */
 export async function runRound(
