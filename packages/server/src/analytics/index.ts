@@ -24,7 +24,7 @@ export {
 export { type FunnelRequest, type FunnelStep, maxSteps, queryFunnel } from './funnel.ts';
 export { type KpiScope, kpiNames } from './kpi-names.ts';
 export { kpiResults, rebuildKpiResults } from './kpi-results.ts';
-export { findKpi, type Kpi, type KpiRow, queryEngagement, queryKpi, readKpiRange } from './kpis.ts';
+export { type Kpi, type KpiRow, queryEngagement, queryKpi } from './kpis.ts';
 export {
   eraseAnalytics,
   requestRebuild,

@@ -32,11 +32,10 @@ export interface KpiDefinition {
   group?: KpiGroup;
 }
 
-export type KpiScope = 'application' | 'campaign' | 'journey';
+export type KpiScope = 'application' | 'campaign';
 
 const groupings = [
   '-grouped-by-campaign-activity',
-  '-grouped-by-journey-activity',
   '-grouped-by-campaign',
   '-grouped-by-country',
   '-grouped-by-date',
@@ -133,18 +132,8 @@ const campaignKpis: [string, KpiDefinition][] = [
   ...kpis('sms-spend', 'notBuilt', 'campaign', ['']),
 ];
 
-const journeyWords = [
-  ...['sent', 'delivered', 'opened', 'clicked', 'complained'],
-  ...['hardbounced', 'softbounced', 'rejected', 'unsubscribed'],
-];
-const journeyKpis: [string, KpiDefinition][] = journeyWords.flatMap((word) => [
-  ...kpis(`journey-emails-${word}`, 'notBuilt', 'campaignEmail', ['']),
-  ...kpis(`emails-${word}`, 'notBuilt', 'campaignEmail', ['-grouped-by-journey-activity']),
-]);
-
-/** All KPIs that Pinpoint knows (reference 4.9), by what they are asked of. */
+/** All KPIs that Pinpoint knows of applications and campaigns (reference 4.9), by what they are asked of. */
 export const kpiNames: Record<KpiScope, ReadonlyMap<string, KpiDefinition>> = {
   application: new Map(applicationKpis),
   campaign: new Map(campaignKpis),
-  journey: new Map(journeyKpis),
 };

@@ -68,14 +68,14 @@ export async function queryKpi(db: Queryable, request: KpiRequest, now: number):
 }
 
 /** @throws CallerError bad_request for a name that is no KPI of the scope */
-export function findKpi(scope: KpiScope, name: string): KpiDefinition {
+function findKpi(scope: KpiScope, name: string): KpiDefinition {
   const definition = kpiNames[scope].get(name);
   if (definition) return definition;
   throw badMember('kpi-name', `expected one of ${[...kpiNames[scope].keys()].join(', ')}`);
 }
 
 /** @throws CallerError bad_request */
-export function readKpiRange(
+function readKpiRange(
   { from, to }: { from?: number; to?: number },
   now: number,
 ): { from: number; to: number } {

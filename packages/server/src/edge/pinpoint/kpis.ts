@@ -1,8 +1,7 @@
 import type { BaseKpiResult, ResultRow } from '@aws-sdk/client-pinpoint';
-import { getApplication } from '../../accounts/index.ts';
-import { findKpi, type Kpi, type KpiRow, queryKpi, readKpiRange } from '../../analytics/index.ts';
+import { type Kpi, type KpiRow, queryKpi } from '../../analytics/index.ts';
 import { getCampaign } from '../../engagement/index.ts';
-import { badMember, notFound } from '../../platform/errors.ts';
+import { badMember } from '../../platform/errors.ts';
 import {
   decodeToken,
   encodeToken,
@@ -33,14 +32,6 @@ export const kpis = {
     const { ApplicationId, CampaignId } = input;
     await getCampaign(ctx.database, ApplicationId, CampaignId);
     return { CampaignDateRangeKpiResponse: { ...(await answer(input, ctx, CampaignId)), CampaignId } };
-  },
-
-  /** Journeys are not built yet, so there is none whose figures could be asked for. */
-  async GetJourneyDateRangeKpi({ ApplicationId, JourneyId, KpiName, StartTime, EndTime }, ctx) {
-    findKpi('journey', KpiName);
-    readKpiRange({ from: StartTime?.getTime(), to: EndTime?.getTime() }, ctx.clock.now());
-    await getApplication(ctx.database, ApplicationId);
-    throw notFound('Journey', JourneyId);
   },
 } satisfies OperationHandlers;
 
