@@ -2,6 +2,7 @@ import {
   type CampaignResponse,
   CreateAppCommand,
   CreateCampaignCommand,
+  DeleteAppCommand,
   DeleteCampaignCommand,
   DeleteSegmentCommand,
   GetCampaignActivitiesCommand,
@@ -21,6 +22,7 @@ import {
 import { listSkippedTriggers } from '../packages/server/src/engagement/index.ts';
 import { appendFacts, type Fact } from '../packages/server/src/events/index.ts';
 import { uuidv7 } from '../packages/server/src/platform/ids.ts';
+import { erasers } from '../packages/server/src/roles/rooms.ts';
 import { testDatabase } from './support/database.ts';
 import { waitFor } from './support/processes.ts';
 import { testSending } from './support/sending.ts';
@@ -28,7 +30,7 @@ import { wireServer } from './support/wire.ts';
 
 const database = await testDatabase(20);
 const { pipeline, renderer } = await testSending(database);
-const client = (await wireServer({ database, services: { pipeline, renderer } })).client();
+const client = (await wireServer({ database, services: { pipeline, renderer, erasers } })).client();
 
 interface Person {
   id: string;
@@ -573,4 +575,59 @@ test('what is no filter is refused with its member, and no more than 25 campaign
   await update(made[0]!, { IsPaused: true });
   await create(audience);
   await expect(update(made[0]!, { IsPaused: false })).rejects.toThrow(/25 event-triggered campaigns/);
+});
+
+test('caps that count what was sent give back what was refused, for each event of an endpoint', async () => {
+  const { releaseDaily, releaseTotal, reserveDaily, reserveTotal } = await import(
+    '../packages/server/src/messaging/caps.sql.ts'
+  );
+  const [app, campaign] = [uuidv7(), uuidv7()];
+  await database.transaction(async (tx) => {
+    for (let n = 0; n < 3; n++) {
+      expect((await reserveTotal(tx, campaign, ['a', 'b'], 3)).size).toBe(2);
+      expect((await reserveDaily(tx, app, ['a', 'b'], 3)).size).toBe(2);
+    }
+    await releaseTotal(tx, campaign, ['a', 'a', 'b']);
+    await releaseDaily(tx, app, ['a', 'a', 'b']);
+    const { rows } = await tx.query(
+      `select c.endpoint_id, c.count, cardinality(s.recent) as recent from campaign_sends c
+       join endpoint_sends s using (endpoint_id) where c.campaign_id = $1 and s.application_id = $2 order by 1`,
+      [campaign, app],
+    );
+    expect(rows).toEqual([
+      { endpoint_id: 'a', count: 1, recent: 1 },
+      { endpoint_id: 'b', count: 2, recent: 2 },
+    ]);
+  });
+});
+
+test('an application that is deleted while events come leaves nothing open, and the others go on', async () => {
+  const [doomed, other] = [await audienceOf(people(50)), await audienceOf(people(1))];
+  await create(doomed, { Limits: { MessagesPerSecond: 50 } });
+  const campaign = await create(other);
+  let putting = true;
+  const load = (async () => {
+    while (putting) await put(...people(50).map(({ id }) => event(doomed.ApplicationId, id)));
+  })();
+  await waitFor('the first messages', async () => {
+    const { rows } = await database.query('select from messages where application_id = $1 limit 1', [
+      doomed.ApplicationId,
+    ]);
+    return rows.length === 1;
+  });
+  await client.send(new DeleteAppCommand({ ApplicationId: doomed.ApplicationId }));
+  putting = false;
+  await load;
+  await put(event(other.ApplicationId, 'p0'));
+  expect(await decisions(campaign)).toEqual({ sending: 1 });
+  const { rows } = await database.query(
+    `select from campaign_triggers where application_id = $1
+     union all select from dispatches where application_id = $1 and finished_at is null`,
+    [doomed.ApplicationId],
+  );
+  expect(rows).toEqual([]);
+  const { rows: parked } = await database.query(
+    "select from log_parked_facts where subscriber = 'campaign-triggers'",
+  );
+  expect(parked).toEqual([]);
 });
