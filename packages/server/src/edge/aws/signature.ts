@@ -233,12 +233,20 @@ function canonicalRequest(request: SignedRequest, signedHeaders: string[], bodyH
   const headers = signedHeaders
     .map((name) => {
       const values = request.headers.get(name) ?? [];
-      return `${name}:${values.map((value) => value.trim().replace(/\s+/g, ' ')).join(',')}\n`;
+      return `${name}:${values.map(headerValue).join(',')}\n`;
     })
     .join('');
   const path = percentEncode(request.rawPath).replaceAll('%2F', '/');
   return [request.method, path, query, headers, signedHeaders.join(';'), bodyHash].join('\n');
 }
+
+/** Without spaces around, and with one for several within; most values have none of these. */
+function headerValue(value: string): string {
+  const trimmed = value.trim();
+  return severalSpaces.test(trimmed) ? trimmed.replace(/\s+/g, ' ') : trimmed;
+}
+
+const severalSpaces = /\s\s|[^\S ]/;
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
