@@ -59,13 +59,20 @@ function checkReply(model: OperationModel, request: RawRequest, reply: RawReply)
   expect(reply.headers['x-amzn-requestid'], shown).toBeTruthy();
   if (reply.status === model.status) {
     if (!model.outputPayload) expect(reply.text).toBe('');
-    else parseValue(model.outputPayload.shape, JSON.parse(reply.text), '$');
+    else parseValue(model.outputPayload.shape, JSON.parse(withoutUnstorable(reply.text)), '$');
     return;
   }
   expect(reply.headers['x-amzn-errortype'], shown).toBe(errorTypes[reply.status]);
   const body = JSON.parse(reply.text) as { Message: string; RequestID: string };
   expect(body.Message, shown).toBeTruthy();
   expect(body.RequestID).toBe(reply.headers['x-amzn-requestid']);
+}
+
+/** An item that is refused for its id is named by it, also where the parser takes no such text. */
+function withoutUnstorable(json: string): string {
+  return json.replace(/\\(u(?:0000|d[89a-f][0-9a-f]{2})|.)/gi, (escaped, code: string) =>
+    code.length === 5 ? '?' : escaped,
+  );
 }
 
 /** What one operation made is found by the next, so that requests reach behind "not found". */

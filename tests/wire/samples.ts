@@ -33,6 +33,7 @@ const samples: { [Name in OperationName]?: (ids: KnownIds) => unknown } = {
     Dimensions: { Attributes: { plan: { AttributeType: 'INCLUSIVE', Values: ['pro'] } } },
   }),
   CreateSmsTemplate: () => ({ Body: 'Hello {{User.UserId}}' }),
+  PutEventStream: () => ({ DestinationStreamArn: 's3://bucket/stream', RoleArn: role }),
   RemoveAttributes: () => ({ Blacklist: ['plan'] }),
   SendMessages: () => ({
     Addresses: { 'fuzz@example.com': { ChannelType: 'EMAIL' } },
@@ -56,6 +57,7 @@ export function sampleOf(name: OperationName, ids: KnownIds): unknown {
 export const chosenLabels: Record<string, string[]> = {
   AttributeType: ['endpoint-custom-attributes', 'endpoint-user-attributes', 'endpoint-metric-attributes'],
   EndpointId: ['e', 'f/g'],
+  KpiName: ['unique-deliveries', 'txn-emails-sent-grouped-by-date'],
   TemplateName: ['fuzz'],
   TemplateType: ['EMAIL', 'email'],
   UserId: ['u', 'v'],
