@@ -76,6 +76,9 @@ interface Request {
 }
 
 const dayMs = 86_400_000;
+/** What has to wait for another writer to begin: below, one larger transaction costs less than two small ones. */
+const eventsForAnother = 300;
+const applicationsForAnother = 4;
 const retryDelayMs = 50;
 const longestRetryDelayMs = 1_000;
 /** Deadlocks with others, and refusals that turn up one after the other: more often than this a group is split. */
@@ -106,6 +109,8 @@ class GroupedIngest implements Ingest {
   /** By application, the one that has waited longest first. */
   readonly #queue = new Map<string, Request[]>();
   #queuedEvents = 0;
+  /** Those of them that no writer has taken. */
+  #waitingEvents = 0;
   #queuedBytes = 0;
   #writers = 0;
   #draining = false;
@@ -168,17 +173,26 @@ class GroupedIngest implements Ingest {
     bytes: number,
   ): Promise<ItemOutcome[]> {
     this.#queuedEvents += events;
+    this.#waitingEvents += events;
     this.#queuedBytes += bytes;
     return new Promise((resolve, reject) => {
       const request = { items, events, bytes, since: performance.now(), resolve, reject };
       const waiting = this.#queue.get(applicationId);
       if (waiting) waiting.push(request);
       else this.#queue.set(applicationId, [request]);
-      if (this.#writers < this.#maxWriters) {
+      if (this.#writers < this.#maxWriters && this.#isWorth(this.#writers + 1)) {
         this.#writers++;
         void this.#runWriter();
       }
     });
+  }
+
+  /** Is there work for so many writers? */
+  #isWorth(writers: number): boolean {
+    if (this.#queue.size === 0) return false;
+    return (
+      writers === 1 || this.#waitingEvents >= eventsForAnother || this.#queue.size >= applicationsForAnother
+    );
   }
 
   /** All that waits for the application that has waited longest, as far as it fits into one batch. */
@@ -192,11 +206,12 @@ class GroupedIngest implements Ingest {
     }
     this.#queue.delete(applicationId);
     if (count < waiting.length) this.#queue.set(applicationId, waiting.splice(count));
+    this.#waitingEvents -= events;
     return { applicationId, group: waiting };
   }
 
   async #runWriter(): Promise<void> {
-    while (this.#queue.size > 0) {
+    while (this.#isWorth(this.#writers)) {
       const { applicationId, group } = this.#takeGroup();
       await this.#write(applicationId, group);
       for (const { events, bytes } of group) {

@@ -85,7 +85,7 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     { request, response, url }: Exchange,
     match: Match,
     requestId: string,
-    log: Log,
+    log: () => Log,
   ): Promise<WireObject> {
     const { model } = match;
     const pending =
@@ -108,7 +108,7 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     pending: PendingSignature,
     limit: number,
     requestId: string,
-    log: Log,
+    log: () => Log,
   ): Promise<WireObject> {
     const { model } = match;
     const { publishable } = pending;
@@ -126,8 +126,14 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     const { region, accountId, database, clock, services } = options;
     const call = publishable && options.publishable!.call(publishable, request, response);
     if (call && model.name === 'GetInAppMessages') await call.requireToken(match.labels.get('EndpointId')!);
-    const context = { principal, requestId, region, accountId, database, clock, log, services, query };
-    return handler(input, { ...context, publishable: call });
+    return handler(input, {
+      ...{ principal, requestId, region, accountId, database, clock, services, query },
+      publishable: call,
+      // Few handlers write one.
+      get log() {
+        return log();
+      },
+    });
   }
 
   return {
@@ -149,7 +155,7 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
           return;
         }
         if (isForPages) allowOrigin(request, response);
-        const log = options.log.child({ operation, requestId });
+        const log = () => options.log.child({ operation, requestId });
         const output = await answer({ request, response, url }, match, requestId, log);
         status = match.model.status;
         sendReply(response, status, requestId, outputJson(match.model, output));
