@@ -19,6 +19,9 @@ const idlePollMs = 200;
 const longWaitMs = 1_000;
 /** How long a chunk waits for the message that shows whether its account works again. */
 const probeWaitMs = 250;
+/** How long a lane waits before a window while a more urgent one is behind, at most, and between two looks. */
+const longestYieldMs = 250;
+const yieldMs = 25;
 const maxCachedDispatches = 200;
 /**
  * Chunks that wait for functions of customers (hooks, custom delivery), of one dispatch and of all: they are worked on
@@ -49,6 +52,8 @@ export interface LaneOptions {
   log: Log;
   /** Chunks that are worked on at once: one is prepared while another is being sent. */
   processors: number;
+  /** More urgent work has fallen behind: this lane leaves it the machine for a moment, again and again. */
+  shouldYield?: () => boolean;
 }
 
 interface RouteState extends Admission {
@@ -70,6 +75,8 @@ export class LaneRunner {
   /** The chunks beside the processors, with their dispatches. */
   readonly #aside = new Map<Promise<void>, string>();
   readonly #abort = new AbortController();
+  /** Processors that have a chunk. */
+  #working = 0;
   #stopping = false;
   #loops: Promise<void>[] = [];
 
@@ -80,6 +87,18 @@ export class LaneRunner {
 
   start(): void {
     this.#loops = Array.from({ length: this.#options.processors }, () => this.#loop());
+  }
+
+  /** All processors are at work, so more is likely to wait. */
+  get saturated(): boolean {
+    return this.#working >= this.#options.processors;
+  }
+
+  /** Waits while more urgent work is behind, but not for long: this lane still gets its windows. */
+  async #yield(): Promise<void> {
+    const { shouldYield } = this.#options;
+    for (let waited = 0; waited < longestYieldMs && shouldYield?.() && !this.#stopping; waited += yieldMs)
+      await this.#sleep(yieldMs);
   }
 
   /** Looks for work now rather than at the next poll. */
@@ -104,7 +123,12 @@ export class LaneRunner {
         const chunk = await claimChunk(database, lane, workerId, this.#dispatchesWithEnoughAside());
         if (!chunk) await this.#sleep(idlePollMs);
         else if (await this.#waitsForFunctions(chunk)) await this.#workAside(chunk);
-        else await this.#work(chunk);
+        else {
+          this.#working += 1;
+          await this.#work(chunk).finally(() => {
+            this.#working -= 1;
+          });
+        }
       } catch (error) {
         log[levelOf(error)]({ err: error, lane }, 'Chunks could not be claimed; trying again');
         await this.#sleep(firstFailureWaitMs);
@@ -271,6 +295,7 @@ export class LaneRunner {
         const { waitMs, most } = await this.#routeState(dispatch);
         if (waitMs > 0) return waitMs;
         const members = takeWindow(prepared, from, Math.min(window, most));
+        await this.#yield();
         const rateWaitMs = await this.#awaitRate(dispatch, members);
         if (rateWaitMs > 0) return rateWaitMs;
         if (!(await this.#windows.send({ dispatch, chunk, members, state: 'running', places, stopping })))

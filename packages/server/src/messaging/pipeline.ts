@@ -99,11 +99,17 @@ export class Pipeline {
           functions: this.#options.functions,
           capsCount,
           processors: processorsByLane[lane],
+          shouldYield: lane === 'bulk' ? () => this.#triggeredIsBehind() : undefined,
         }),
     );
     for (const runner of [...this.#lanes, ...this.#retries]) runner.start();
     this.#every(closeEveryMs, 'Finished dispatches could not be closed', () => closeDispatches(database));
     this.#every(recoverEveryMs, 'Dead workers could not be recovered', () => this.#recover());
+  }
+
+  /** What an event triggered is worth little when it comes late; a campaign has time. */
+  #triggeredIsBehind(): boolean {
+    return this.#lanes[lanes.indexOf('triggered')]?.saturated ?? false;
   }
 
   /** Looks for work now: something was started or resumed by this process. */
