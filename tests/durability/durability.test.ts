@@ -1,92 +1,13 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import * as sdk from '@aws-sdk/client-pinpoint';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { operations } from '../packages/server/src/edge/pinpoint/operations.ts';
-import { accessKey, freePort, Product } from './chaos/product.ts';
-import { waitFor } from './support/processes.ts';
-
-const folder = await mkdtemp('/tmp/postrider-durability-');
-await chmod(folder, 0o755);
-const product = new Product({ dataDir: join(folder, 'data'), port: await freePort() });
-const client = new sdk.PinpointClient({
-  endpoint: product.url,
-  region: 'us-east-1',
-  credentials: { accessKeyId: accessKey.id, secretAccessKey: accessKey.secret },
-  maxAttempts: 1,
-});
-beforeAll(() => product.start());
-afterAll(async () => {
-  client.destroy();
-  await product.stop();
-  await rm(folder, { recursive: true, force: true });
-});
-
-const called = new Set<string>();
-
-/** Calls an operation of the real client; its name and input as in the SDK. The answer comes without $metadata. */
-async function call<Name extends keyof typeof operations>(
-  name: Name,
-  input: object,
-  // biome-ignore lint/suspicious/noExplicitAny: the answer has the shape of the operation, which the test knows.
-): Promise<any> {
-  called.add(name);
-  const Command = Reflect.get(sdk, `${name}Command`) as unknown as new (input: object) => sdk.GetAppCommand;
-  const { $metadata: _, ...answer } = await client.send(new Command(input));
-  return answer;
-}
-
-interface Check {
-  what: string;
-  expected: unknown;
-  read: () => Promise<unknown>;
-}
-let checks: Check[] = [];
-
-/** After the kill, each of these reads answers `expected`. */
-function later(what: string, expected: unknown, ...reads: (() => Promise<unknown>)[]): void {
-  expect(expected, what).toBeDefined();
-  for (const [index, read] of reads.entries())
-    checks.push({ what: `${what}, read ${index + 1}`, expected, read });
-}
-
-/** After the kill there is no such thing. */
-function goneLater(what: string, read: () => Promise<unknown>): void {
-  const nameOfError = () =>
-    read().then(
-      () => 'found',
-      (error: Error) => error.name,
-    );
-  checks.push({ what, expected: 'NotFoundException', read: nameOfError });
-}
-
-async function killAndCheck(): Promise<void> {
-  await product.killEverything();
-  await product.start();
-  const found = await Promise.all(checks.map(async ({ read }) => read().catch((error: Error) => error)));
-  checks.forEach(({ what, expected }, index) => {
-    expect(found[index], what).toEqual(expected);
-  });
-  expect(checks.length).toBeGreaterThan(20);
-  checks = [];
-}
-
-const byId = (items: { Id?: string }[], id: string) => items.find((item) => item.Id === id);
+import { expect, test } from 'vitest';
+import { operations } from '../../packages/server/src/edge/pinpoint/operations.ts';
+import { waitFor } from '../support/processes.ts';
+import { byId, endpoint, laterEndpoint } from './endpoints.ts';
+import { writeEvents, writeInApp, writeKpis, writeStream } from './events.ts';
+import { call, called, checks, forget, goneLater, killAndCheck, later, product } from './harness.ts';
 
 const dimensions = (value: string) => ({
   Attributes: { plan: { AttributeType: 'INCLUSIVE', Values: [value] } },
   Demographic: { Channel: { DimensionType: 'INCLUSIVE', Values: ['EMAIL'] } },
-});
-
-const endpoint = (change: object = {}) => ({
-  Address: 'ada@example.com',
-  ChannelType: 'EMAIL',
-  Attributes: { plan: ['pro', 'team'], constructor: ['c'] },
-  Metrics: { age: 36.5 },
-  Demographic: { Locale: 'de_DE', Timezone: 'Europe/Berlin' },
-  Location: { City: 'Köln', Country: 'DEU', Latitude: 50.9, Longitude: 6.9 },
-  User: { UserId: 'ada', UserAttributes: { tier: ['gold'] } },
-  ...change,
 });
 
 const message = {
@@ -164,20 +85,6 @@ async function writeEndpoint(
   const { EndpointResponse } = await call('GetEndpoint', { ApplicationId, EndpointId });
   expect(EndpointResponse).toMatchObject(EndpointRequest);
   laterEndpoint(ApplicationId, EndpointResponse);
-}
-
-function laterEndpoint(ApplicationId: string, expected: { Id: string; User: { UserId: string } }): void {
-  const { Id, User } = expected;
-  later(
-    `endpoint ${Id}`,
-    expected,
-    async () => (await call('GetEndpoint', { ApplicationId, EndpointId: Id })).EndpointResponse,
-    async () =>
-      byId(
-        (await call('GetUserEndpoints', { ApplicationId, UserId: User.UserId })).EndpointsResponse.Item,
-        Id,
-      ),
-  );
 }
 
 function laterSegment(ApplicationId: string, segment: { Id: string; Version: number }): void {
@@ -337,38 +244,6 @@ const campaignRequest = (SegmentId: string, StartTime: string) => ({
   tags: { purpose: 'test' },
 });
 
-/** An in-app campaign, and what an endpoint is shown. */
-async function writeInApp(ApplicationId: string): Promise<void> {
-  const everybody = await call('CreateSegment', {
-    ApplicationId,
-    WriteSegmentRequest: { Name: 'everybody', Dimensions: {} },
-  });
-  const EventFilter = {
-    FilterType: 'SYSTEM',
-    Dimensions: { EventType: { DimensionType: 'INCLUSIVE', Values: ['_session.start'] } },
-  };
-  await call('CreateCampaign', {
-    ApplicationId,
-    WriteCampaignRequest: {
-      Name: 'shown',
-      SegmentId: everybody.SegmentResponse.Id,
-      Schedule: {
-        Frequency: 'IN_APP_EVENT',
-        StartTime: 'IMMEDIATE',
-        EndTime: '2040-01-01T00:00:00Z',
-        EventFilter,
-      },
-      MessageConfiguration: { InAppMessage: { CustomConfig: { colour: 'red' } } },
-    },
-  });
-  const read = async () =>
-    (await call('GetInAppMessages', { ApplicationId, EndpointId: 'e/1' })).InAppMessagesResponse
-      .InAppMessageCampaigns;
-  const shown = await read();
-  expect(shown).toHaveLength(1);
-  later('in-app messages', shown, read);
-}
-
 /** A campaign that has run, with its activities; and one direct message in the log. */
 async function writeSends(ApplicationId: string, SegmentId: string): Promise<void> {
   const { CampaignResponse } = await call('CreateCampaign', {
@@ -398,6 +273,8 @@ async function writeSends(ApplicationId: string, SegmentId: string): Promise<voi
       },
     },
   });
+  const [{ SuccessfulEndpointCount }] = await activities();
+  await writeKpis(ApplicationId, CampaignId, SuccessfulEndpointCount);
   const id = MessageResponse.Result['you@example.com'].MessageId;
   const logged = () => product.json<{ status: string }>(`/api/apps/${ApplicationId}/messages/${id}`);
   await waitFor('the message to be delivered', async () => (await logged()).status === 'delivered');
@@ -436,16 +313,15 @@ test('what was created is there after kill -9 of everything, read through other 
   await writeJobs(app, segmentId);
   await writeSends(app, segmentId);
   await writeInApp(app);
+  await writeEvents(app);
+  await writeStream(app, 'first');
   arn = `arn:aws:mobiletargeting:us-east-1:000000000000:apps/${app}`;
   await call('TagResource', { ResourceArn: arn, TagsModel: { tags: { owner: 'ada', team: 'second' } } });
   const tags = { owner: 'ada', team: 'second' };
   later('tags', tags, async () => (await call('ListTagsForResource', { ResourceArn: arn })).TagsModel.tags);
   // The application shows its tags as well.
-  checks = checks.map((check) =>
-    check.what.startsWith('CreateApp')
-      ? { ...check, expected: { ...(check.expected as object), tags } }
-      : check,
-  );
+  for (const check of checks)
+    if (check.what.startsWith('CreateApp')) check.expected = { ...(check.expected as object), tags };
   await killAndCheck();
 }, 120_000);
 
@@ -475,9 +351,10 @@ test('what was changed and deleted is so after kill -9 of everything', async () 
       TemplateActiveVersionRequest: { Version: '2' },
     });
     // The list shows the active version only.
-    checks = checks.filter(({ what }) => !what.startsWith('template in the list'));
+    forget('template in the list');
     await laterTemplate(kind, 'welcome');
   }
+  await writeStream(app, 'second');
   await call('UntagResource', { ResourceArn: arn, TagKeys: ['owner'] });
   later(
     'tags',
@@ -524,6 +401,10 @@ async function deletions(): Promise<void> {
   goneLater('DeleteEmailChannel', () => call('GetEmailChannel', { ApplicationId }));
   await call('DeleteSmsChannel', { ApplicationId });
   goneLater('DeleteSmsChannel', () => call('GetSmsChannel', { ApplicationId }));
+  await writeStream(ApplicationId, 'deleted');
+  forget('PutEventStream of deleted');
+  await call('DeleteEventStream', { ApplicationId });
+  goneLater('DeleteEventStream', () => call('GetEventStream', { ApplicationId }));
   await call('DeleteEndpoint', { ApplicationId, EndpointId: 'deleted' });
   goneLater('DeleteEndpoint', () => call('GetEndpoint', { ApplicationId, EndpointId: 'deleted' }));
   await call('DeleteUserEndpoints', { ApplicationId, UserId: 'gone' });
