@@ -4,19 +4,29 @@ import type { DemoResult } from './run.ts';
 export function examples(
   options: { url: string; region: string; key: { id: string; secret: string } } & DemoResult,
 ): string[] {
-  const { url, region, key, applicationId, segmentId, campaignId } = options;
+  const { url, region, key, applicationId, segmentId, campaignId, eventCampaignId, days } = options;
+  const signed = `curl -s --aws-sigv4 aws:amz:${region}:mobiletargeting -u "$KEY:$SECRET"`;
+  const own = 'curl -s -u "$KEY:$SECRET"';
+  const json = `-H 'content-type: application/json'`;
   return [
     'Try it (curl is enough):',
     '',
-    `  export KEY=${key.id} SECRET=${key.secret} APP=${applicationId}`,
+    `  export URL=${url} KEY=${key.id} SECRET=${key.secret} APP=${applicationId}`,
     `  # the Pinpoint API, signed by curl itself`,
-    `  curl -s --aws-sigv4 aws:amz:${region}:mobiletargeting -u "$KEY:$SECRET" ${url}/v1/apps/$APP/campaigns/${campaignId}`,
+    `  ${signed} $URL/v1/apps/$APP/campaigns/${campaignId}`,
     `  # who is in the segment, and why`,
-    `  curl -s -u "$KEY:$SECRET" "${url}/api/apps/$APP/segments/${segmentId}/explain?endpointId=demo-1"`,
+    `  ${own} "$URL/api/apps/$APP/segments/${segmentId}/explain?endpointId=demo-1"`,
     `  # a message, and what became of it`,
-    `  curl -s -u "$KEY:$SECRET" -H 'content-type: application/json' ${url}/api/apps/$APP/messages \\`,
+    `  ${own} ${json} $URL/api/apps/$APP/messages \\`,
     `    -d '{"channel":"EMAIL","to":[{"address":"you@example.com"}],"subject":"Hello","text":"It works."}'`,
-    `  curl -s -u "$KEY:$SECRET" "${url}/api/apps/$APP/messages?address=you@example.com"`,
+    `  ${own} "$URL/api/apps/$APP/messages?address=you@example.com"`,
+    `  # what the purchases of today did, and which of them triggered nothing`,
+    `  ${own} $URL/api/apps/$APP/campaigns/${eventCampaignId}/accounting`,
+    `  ${own} $URL/api/apps/$APP/campaigns/${eventCampaignId}/triggers`,
+    `  # who used the app, day by day; what was bought, by product`,
+    `  ${own} -H 'accept: text/csv' "$URL/api/apps/$APP/analytics/usage?from=${days.from}&to=${days.to}"`,
+    `  ${own} ${json} $URL/api/apps/$APP/analytics/explorer -d '{"eventType":"_monetization.purchase",`,
+    `    "from":"${days.from}","to":"${days.to}","interval":"all","metric":"_item_price","groupBy":"product"}'`,
     '',
     'The same with aws-cli:',
     '',

@@ -9,36 +9,32 @@ import {
   PinpointClient,
   UpdateEmailChannelCommand,
 } from '@aws-sdk/client-pinpoint';
-import type { ObjectStore } from '../platform/objects.ts';
 import { demoAudience, demoSize } from './audience-file.ts';
+import { putHistory, sendOrderMails, showFigures } from './behaviour.ts';
+import { bar, callJson, type DemoOptions, readAccounting, until } from './steps.ts';
 
 export const demoName = 'Postrider demo';
 export const demoTemplate = 'postrider-demo';
 export const demoBucket = 'postrider-demo';
 const importTimeoutMs = 60_000;
 const campaignTimeoutMs = 60_000;
-
-export interface DemoOptions {
-  /** Where the API listens: `http://127.0.0.1:8080`. */
-  url: string;
-  region: string;
-  key: { id: string; secret: string };
-  objects: ObjectStore;
-  print(line: string): void;
-  /** Redraws the last line, on a terminal. */
-  redraw?: (line: string) => void;
-}
+const receiptsTimeoutMs = 30_000;
 
 /** What the printed examples name. */
 export interface DemoResult {
   applicationId: string;
   segmentId: string;
   campaignId: string;
+  /** The campaign that purchases trigger. */
+  eventCampaignId: string;
+  /** First and last day of the events, as dates. */
+  days: { from: string; to: string };
 }
 
 /**
  * The main job, before a newcomer's eyes and over the same API that clients use: an application, 2,000 endpoints from
- * a CSV file, two segments, a template, a campaign through the sandbox, and its accounting.
+ * a CSV file, two segments, a template, a campaign through the sandbox, and its accounting; then a week of events of
+ * these people, a campaign that their purchases trigger, and figures.
  */
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const { url, region, key, print } = options;
@@ -66,7 +62,10 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     const segmentId = await countSegments(client, applicationId, options);
     const campaignId = await sendCampaign(client, applicationId, segmentId, options);
     await printAccounting(applicationId, campaignId, options);
-    return { applicationId, segmentId, campaignId };
+    const { days } = await putHistory(client, applicationId, options);
+    const eventCampaignId = await sendOrderMails(client, applicationId, segmentId, options);
+    await showFigures(applicationId, days, options);
+    return { applicationId, segmentId, campaignId, eventCampaignId, days };
   } finally {
     client.destroy();
   }
@@ -194,62 +193,19 @@ async function sendCampaign(
   return campaignId;
 }
 
-interface Accounting {
-  audience: number;
-  pending: number;
-  outcomes: Record<string, number>;
-  reasons: Record<string, number>;
-}
-
-function readAccounting(
-  options: DemoOptions,
-  applicationId: string,
-  campaignId: string,
-): Promise<Accounting> {
-  return callJson(options, 'GET', `/api/apps/${applicationId}/campaigns/${campaignId}/accounting`);
-}
-
 async function printAccounting(
   applicationId: string,
   campaignId: string,
   options: DemoOptions,
 ): Promise<void> {
+  await until(receiptsTimeoutMs, 'The receipts of the sandbox', async () => {
+    const { outcomes } = await readAccounting(options, applicationId, campaignId);
+    return !outcomes.sent;
+  });
   const { audience, outcomes, reasons } = await readAccounting(options, applicationId, campaignId);
   options.print(`  accounting    audience ${audience} =`);
   for (const [status, count] of Object.entries({ ...outcomes, ...reasons }).sort(([, a], [, b]) => b - a)) {
     if (count === 0) continue;
     options.print(`                ${String(count).padStart(6)} ${status}`);
   }
-}
-
-async function callJson<T>(
-  { url, key }: DemoOptions,
-  method: 'GET' | 'POST',
-  path: string,
-  body?: object,
-): Promise<T> {
-  const response = await fetch(url + path, {
-    method,
-    headers: {
-      authorization: `Basic ${Buffer.from(`${key.id}:${key.secret}`).toString('base64')}`,
-      ...(body && { 'content-type': 'application/json' }),
-    },
-    body: body && JSON.stringify(body),
-  });
-  if (!response.ok)
-    throw new Error(`${method} ${path} answered ${response.status}: ${await response.text()}`);
-  return (await response.json()) as T;
-}
-
-async function until(timeoutMs: number, what: string, done: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + timeoutMs;
-  while (!(await done())) {
-    if (Date.now() > end) throw new Error(`${what} did not finish within ${timeoutMs / 1000} seconds`);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-}
-
-function bar(share: number): string {
-  const filled = Math.round(Math.min(1, Math.max(0, share)) * 20);
-  return `[${'█'.repeat(filled)}${'░'.repeat(20 - filled)}]`;
 }
