@@ -1,4 +1,4 @@
-import type { Database, Queryable } from '../platform/database.ts';
+import { type Database, type Queryable, repeatableTransaction } from '../platform/database.ts';
 import { badMember } from '../platform/errors.ts';
 import { escapeLike } from './endpoints/read.ts';
 
@@ -35,7 +35,9 @@ export async function removeAttributes(
   const removed = new Set<string>();
   let after = '';
   for (;;) {
-    const chunk = await database.transaction((tx) => removeChunk(tx, place, applicationId, patterns, after));
+    const chunk = await repeatableTransaction(database, (tx) =>
+      removeChunk(tx, place, applicationId, patterns, after),
+    );
     for (const name of chunk.names) removed.add(name);
     if (chunk.last === null) break;
     after = chunk.last;

@@ -94,6 +94,32 @@ async function inTransaction<T>(pool: pg.Pool, work: (tx: pg.PoolClient) => Prom
   }
 }
 
+/** A deadlock has a victim now and then, and seldom twice in a row. */
+const maxConflicts = 10;
+
+/**
+ * As `database.transaction`, and once more when it came into conflict with another (a deadlock whose victim it was):
+ * nothing of it was done then. `work` may be called several times.
+ */
+export async function repeatableTransaction<T>(
+  database: Pick<Database, 'transaction'>,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  for (let conflicts = 1; ; conflicts++) {
+    try {
+      return await database.transaction(work);
+    } catch (error) {
+      if (!isConflict(error) || conflicts >= maxConflicts) throw error;
+    }
+  }
+}
+
+/** Was the transaction undone because of others that ran at the same time, so that it may be tried again at once? */
+export function isConflict(error: unknown): boolean {
+  const code = (error as { code?: string } | null)?.code;
+  return code === '40P01' || code === '40001';
+}
+
 /**
  * Runs a statement and hands each row on as it arrives, without keeping it: for answers that are too large to be held.
  * When `take` throws, the rest of the answer is read past and the error is thrown.

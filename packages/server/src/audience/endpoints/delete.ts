@@ -1,4 +1,4 @@
-import type { Database, Transaction } from '../../platform/database.ts';
+import { type Database, repeatableTransaction, type Transaction } from '../../platform/database.ts';
 import { CallerError } from '../../platform/errors.ts';
 import { selectRecipients } from './endpoint.sql.ts';
 import { getEndpoint, getUserEndpoints } from './read.ts';
@@ -15,7 +15,7 @@ export async function deleteEndpoint(
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const seen = await getEndpoint(database, applicationId, id);
     if (!seen) return undefined;
-    const deleted = await database.transaction(async (tx) => {
+    const deleted = await repeatableTransaction(database, async (tx) => {
       if (seen.userId !== null) await lockUser(tx, applicationId, seen.userId);
       return deleteEndpoints(tx, applicationId, seen.userId, [id]);
     });
@@ -31,7 +31,7 @@ export async function deleteUserEndpoints(
   applicationId: string,
   userId: string,
 ): Promise<Recipient[]> {
-  return database.transaction(async (tx) => {
+  return repeatableTransaction(database, async (tx) => {
     await lockUser(tx, applicationId, userId);
     const endpoints = await getUserEndpoints(tx, applicationId, userId);
     const ids = endpoints.map(({ id }) => id);

@@ -1,6 +1,6 @@
 import { maxBatchFacts } from '../../events/index.ts';
 import { type Clock, systemClock } from '../../platform/clock.ts';
-import { type Database, isConnectionError } from '../../platform/database.ts';
+import { type Database, isConflict, isConnectionError } from '../../platform/database.ts';
 import { CallerError } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
 import type { Log } from '../../platform/log.ts';
@@ -325,12 +325,6 @@ function resultOf(item: PreparedItem, outcome: ItemOutcome): IngestResult {
     created,
     replayed,
   };
-}
-
-/** Others' statements lock in another order than ours. */
-function isConflict(error: unknown): boolean {
-  const code = (error as { code?: string } | null)?.code;
-  return code === '40P01' || code === '40001';
 }
 
 function tooMany(): CallerError {

@@ -12,6 +12,7 @@ import {
   type UpsertOptions,
   upsertEndpoints,
 } from '../../audience/index.ts';
+import { repeatableTransaction } from '../../platform/database.ts';
 import { badMember, notFound } from '../../platform/errors.ts';
 import type { OperationContext, OperationHandlers } from '../aws/index.ts';
 import { eventIdsProof } from '../publishable/call.ts';
@@ -98,7 +99,9 @@ async function upsert(
     limits,
     ...(guard ? { guard } : {}),
   };
-  await ctx.database.transaction((tx) => upsertEndpoints(tx, applicationId, items, options, pathOf));
+  await repeatableTransaction(ctx.database, (tx) =>
+    upsertEndpoints(tx, applicationId, items, options, pathOf),
+  );
 }
 
 async function requireApplication(ctx: OperationContext, id: string): Promise<void> {
