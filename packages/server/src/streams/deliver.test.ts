@@ -154,3 +154,20 @@ test('without an order, requests are full whatever the keys', async () => {
   await deliver(records(200, 1), outlet, options);
   expect(outlet.requests.map((request) => request.length)).toEqual([100, 100]);
 });
+
+test('many records that are too long are refused each, and never taken for the outlet’s fault', async () => {
+  const long = Array.from({ length: 30 }, (_, n) => ({
+    id: `long${n}`,
+    key: `${n}`,
+    arrivedAt: n,
+    json: 'x'.repeat(2_000),
+  }));
+  const outlet = outletOf({});
+  const first = await deliver([...long, ...records(5, 5)], outlet, options);
+  expect(first.failure).toBeUndefined();
+  expect([first.refused.size, first.accepted.size]).toEqual([30, 5]);
+  expect((await deliver(long, outlet, options)).failure).toBeUndefined();
+  const judging = outletOf({ recordBytes: 10_000 }, () => ({ refused: 'too long', tooLong: true }));
+  const judged = await deliver(long, judging, options);
+  expect([judged.failure, judged.refused.size]).toEqual([undefined, 30]);
+});

@@ -6,6 +6,8 @@ export interface Delivery {
   accepted: Set<string>;
   /** Words of the outlet, for each record that it refuses for what it is. */
   refused: Map<string, string>;
+  /** How many of them were refused for their size, which is certain and says nothing of the outlet. */
+  tooLong: number;
   /** Why not everything is settled. */
   failure?: OutletError;
 }
@@ -31,18 +33,19 @@ export async function deliver(
   outlet: Outlet,
   options: DeliveryOptions,
 ): Promise<Delivery> {
-  const delivery: Delivery = { accepted: new Set(), refused: new Map() };
+  const delivery: Delivery = { accepted: new Set(), refused: new Map(), tooLong: 0 };
   const { recordBytes, overheadBytes, concurrency } = outlet.limits;
   const lanes: Lane[] = Array.from({ length: concurrency }, () => new Lane(outlet));
   for (const record of records) {
     const bytes = Buffer.byteLength(record.json) + overheadBytes;
-    if (bytes > recordBytes)
+    if (bytes > recordBytes) {
       delivery.refused.set(record.id, `${bytes} bytes are more than the ${recordBytes} of one record`);
-    else lanes[concurrency === 1 ? 0 : hash(record.key) % concurrency]!.add(record, bytes);
+      delivery.tooLong++;
+    } else lanes[concurrency === 1 ? 0 : hash(record.key) % concurrency]!.add(record, bytes);
   }
   await Promise.all(lanes.map((lane) => runLane(lane, outlet, delivery, options)));
   if (isDoubtful(delivery)) {
-    const [, words] = [...delivery.refused][0]!;
+    const words = [...delivery.refused.values()].at(-1)!;
     delivery.refused.clear();
     delivery.failure ??= new OutletError('unavailable', `every record is refused: ${words}`);
   }
@@ -76,7 +79,10 @@ async function runLane(
           return;
         }
         if (result === 'accepted') delivery.accepted.add(record.id);
-        else delivery.refused.set(record.id, result.refused);
+        else {
+          delivery.refused.set(record.id, result.refused);
+          if (result.tooLong) delivery.tooLong++;
+        }
         lane.settle(record);
       });
     } catch (error) {
@@ -94,8 +100,8 @@ async function runLane(
   if (lane.givenUp !== undefined) delivery.failure ??= new OutletError('unavailable', lane.givenUp);
 }
 
-function isDoubtful({ accepted, refused }: Delivery): boolean {
-  return accepted.size === 0 && refused.size >= refusalsBeforeDoubt;
+function isDoubtful({ accepted, refused, tooLong }: Delivery): boolean {
+  return accepted.size === 0 && refused.size - tooLong >= refusalsBeforeDoubt;
 }
 
 /** Ends early when the process stops; the next request then says so. */

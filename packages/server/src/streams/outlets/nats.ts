@@ -55,7 +55,10 @@ export function createNatsOutlet(options: {
       const publish = async (record: (typeof records)[number]): Promise<PutResult> => {
         const payload = Buffer.from(record.json);
         if (payload.length + 512 > maxPayload)
-          return { refused: `${payload.length} bytes are more than the server takes (${maxPayload})` };
+          return {
+            refused: `${payload.length} bytes are more than the server takes (${maxPayload})`,
+            tooLong: true,
+          };
         const head = headers();
         head.set('Postrider-Key', encodeURIComponent(record.key.toWellFormed()));
         try {
@@ -64,7 +67,9 @@ export function createNatsOutlet(options: {
           return 'accepted';
         } catch (error) {
           const words = wordsOf(error, target.subject);
-          return (error as { code?: number }).code === tooLargeCode ? { refused: words } : { failed: words };
+          return (error as { code?: number }).code === tooLargeCode
+            ? { refused: words, tooLong: true }
+            : { failed: words };
         }
       };
       const results = await Promise.all(records.map(publish));

@@ -9,8 +9,8 @@ export interface OutgoingRecord {
   json: string;
 }
 
-/** What became of one record: taken, refused for what it is, or not taken for now. */
-export type PutResult = 'accepted' | { refused: string } | { failed: string };
+/** What became of one record: taken, refused for what it is (`tooLong`: for its size), or not taken for now. */
+export type PutResult = 'accepted' | { refused: string; tooLong?: boolean } | { failed: string };
 
 export interface OutletLimits {
   /** Of one request. */
