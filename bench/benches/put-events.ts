@@ -54,30 +54,48 @@ function makeRequests(
       );
       const Events: Record<string, object> = {};
       for (let n = 0; n < perEndpoint; n++) Events[randomUUID()] = eventOf(request * perRequest + start + n);
-      const visits = request % 10 === 0 ? [String(request)] : ['1'];
-      const Endpoint = {
-        ChannelType: 'GCM',
-        Address: `token-${place}`,
-        Attributes: { visits },
-        Demographic: { Platform: 'android', Locale: 'de_DE', AppVersion: '4.2.0' },
-        User: { UserId: `user-${place}` },
-      };
+      // What it says is mostly what it said before.
+      const Endpoint = endpointOf(place, request % 10 === 0 ? String(request) : '1');
       BatchItem[`endpoint-${place}`] = { Endpoint, Events };
     }
-    const body = Buffer.from(JSON.stringify({ BatchItem }));
-    const headers = sign(
-      { method: 'POST', path, body, headers: { 'content-type': 'application/json' } },
-      { key: benchKey, port },
-    );
-    return readyRequest('POST', path, headers, body);
+    return signed(port, path, { BatchItem });
   });
 }
 
+/** An application whose endpoints are there already, as those of an app that is in use. */
 async function newApplication(server: BenchServer): Promise<string> {
   const created = await server.client.send(
     new CreateAppCommand({ CreateApplicationRequest: { Name: 'bench' } }),
   );
-  return created.ApplicationResponse!.Id!;
+  const id = created.ApplicationResponse!.Id!;
+  const port = Number(new URL(server.url).port);
+  const path = `/v1/apps/${id}/events`;
+  const requests = Array.from({ length: endpoints / 100 }, (_, batch) => {
+    const items = Array.from({ length: 100 }, (_, n) => {
+      const place = batch * 100 + n;
+      return [`endpoint-${place}`, { Endpoint: endpointOf(place, '1'), Events: {} }];
+    });
+    return signed(port, path, { BatchItem: Object.fromEntries(items) });
+  });
+  await sendRequests(port, requests, { connections: 4, expect: 202 });
+  return id;
+}
+
+function endpointOf(place: number, visits: string): object {
+  return {
+    ChannelType: 'GCM',
+    Address: `token-${place}`,
+    Attributes: { visits: [visits] },
+    Demographic: { Platform: 'android', Locale: 'de_DE', AppVersion: '4.2.0' },
+    User: { UserId: `user-${place}` },
+  };
+}
+
+function signed(port: number, path: string, content: object): ReadyRequest {
+  const body = Buffer.from(JSON.stringify(content));
+  const headers = { 'content-type': 'application/json' };
+  const request = { method: 'POST', path, body, headers };
+  return readyRequest('POST', path, sign(request, { key: benchKey, port }), body);
 }
 
 /** Milliseconds of COPY of the application's rows, as they are, by two connections into the same table. */
@@ -109,12 +127,13 @@ async function measureBatches(
   context: BenchContext,
   server: BenchServer,
   database: Database,
+  app: string,
 ): Promise<Measure[]> {
   const count = scaled(context, 1_500, 100);
   const port = Number(new URL(server.url).port);
   const [ours, bare, quick, slow]: number[][] = [[], [], [], []];
   for (let round = 0; round <= rounds; round++) {
-    const app = await newApplication(server);
+    await database.query('truncate events');
     const requests = makeRequests(server, app, count, eventsPerRequest);
     await context.quiet();
     const { ms } = await sendRequests(port, requests, { connections: 32, expect: 202 });
@@ -155,7 +174,7 @@ async function measureBatches(
   ];
 }
 
-async function measureSingles(context: BenchContext, server: BenchServer): Promise<Measure> {
+async function measureSingles(context: BenchContext, server: BenchServer, app: string): Promise<Measure> {
   const count = scaled(context, 30_000, 2_000);
   const noop = spawn(
     process.execPath,
@@ -168,7 +187,6 @@ async function measureSingles(context: BenchContext, server: BenchServer): Promi
   const [said] = (await once(noop.stdout, 'data')) as [Buffer];
   const [ours, bare]: number[][] = [[], []];
   for (let round = 0; round <= rounds; round++) {
-    const app = await newApplication(server);
     const requests = makeRequests(server, app, count, 1);
     await context.quiet();
     const own = await sendRequests(Number(new URL(server.url).port), requests, {
@@ -200,17 +218,15 @@ export const putEvents: Bench = {
     const server = await startServer({
       databaseUrl: database.url,
       directory: context.directory,
-      apiOnly: true,
     });
     // What readers of the log make of the events is another bench's matter; here they rest.
     const worker = await server.pid('worker');
     process.kill(worker, 'SIGSTOP');
     try {
       const memory = sampleMemory(await server.pid('api'));
-      const measures = [
-        ...(await measureBatches(context, server, database)),
-        await measureSingles(context, server),
-      ];
+      const app = await newApplication(server);
+      const measures = await measureBatches(context, server, database, app);
+      measures.push(await measureSingles(context, server, app));
       const { firstMb, highestMb } = await memory.stop();
       const lastMb = await residentMb(await server.pid('api'));
       measures[0]!.detail = `the api's memory: ${rounded(firstMb)} MB before, ${rounded(highestMb)} at most, ${rounded(lastMb)} after`;
