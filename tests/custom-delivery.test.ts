@@ -194,13 +194,15 @@ test('a function that breaks off may have got it: in doubt, and sent again by ha
   const { campaign, statuses } = await runCampaign(product, audience, custom(broken.uri));
   expect(statuses).toEqual({ in_doubt: 2 });
   behaviours.set(broken.name, ok);
+  // Three tries, and one more when the first went over a connection that was kept from an earlier test.
+  const calls = broken.calls().length;
   const { items } = await product.json<{ items: { id: string }[] }>(
     `/api/apps/${ApplicationId}/messages?campaign=${campaign.Id}`,
   );
   const messageIds = items.map(({ id }) => id);
   await product.json(`/api/apps/${ApplicationId}/messages/resend`, { method: 'POST', json: { messageIds } });
   await waitFor('the repeat', async () => (await statusesOf(product, campaign)).accepted === 2);
-  const repeated = broken.calls().slice(3);
+  const repeated = broken.calls().slice(calls);
   expect(repeated.flatMap(({ payload }) => Object.keys(payload.Endpoints)).sort()).toEqual(['p0', 'p1']);
 });
 

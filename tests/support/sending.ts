@@ -41,7 +41,9 @@ export async function testSending(
   const config = readConfig({ POSTRIDER_RETRY_FIRST_DELAY_MS: '20', ...settings });
   const registration = await registerWorker({ database, log, clock, role: 'worker' });
   // What sending asks of a process; it serves nothing and stores no objects.
-  const context = { config, database, log, clock, secrets: createSecrets(randomBytes(32)) } as ProcessContext;
+  const outbound = { allowPrivateHosts: config.allowPrivateHosts };
+  const secrets = createSecrets(randomBytes(32));
+  const context = { config, database, log, clock, secrets, outbound } as ProcessContext;
   const sending = createSending(context, registration.id, { renderThreads: 1 });
   const scheduler = createCampaignScheduler({ database, log, pollMs: 20 });
   const numberer = createNumberer({ database, log });

@@ -9,6 +9,7 @@ import type { Database } from '../../packages/server/src/platform/database.ts';
 import { type Log, silentLog } from '../../packages/server/src/platform/log.ts';
 import { createMetrics } from '../../packages/server/src/platform/metrics.ts';
 import { createFolderObjects } from '../../packages/server/src/platform/objects.ts';
+import { createOutboundConnections } from '../../packages/server/src/platform/outbound-connections.ts';
 import { createSecrets } from '../../packages/server/src/platform/secrets.ts';
 import { registerWorker } from '../../packages/server/src/platform/workers.ts';
 import type { ProcessContext } from '../../packages/server/src/roles/process.ts';
@@ -31,6 +32,7 @@ export async function testServices(database: Database, log: Log = silentLog): Pr
     secrets: createSecrets(Buffer.alloc(32, 7)),
     objects: createFolderObjects(join(folder, 'objects')),
     metrics: createMetrics('api'),
+    outbound: { allowPrivateHosts: false, connections: createOutboundConnections() },
   };
   await ensurePartitions(database);
   const registration = await registerWorker({ database, log, clock: systemClock, role: 'api' });
@@ -38,6 +40,7 @@ export async function testServices(database: Database, log: Log = silentLog): Pr
   afterAll(async () => {
     await sending.pipeline.drain(5_000);
     await sending.renderer.close();
+    context.outbound.connections.close();
     await registration.stop();
     await rm(folder, { recursive: true, force: true });
   });

@@ -43,6 +43,8 @@ export interface AwsRequest {
   /** For everything: resolving, connecting, sending and the whole response. */
   timeoutMs: number;
   maxResponseBytes: number;
+  /** What is sent may arrive twice: see `FetchOptions`. */
+  repeatable?: boolean;
   signal?: AbortSignal;
 }
 
@@ -66,11 +68,8 @@ export interface AwsClientOptions {
 
 /** The client of a process by its settings (POSTRIDER_AWS_…); undefined when no credentials are configured. */
 export function configuredAwsClient(
-  config: Pick<
-    Config,
-    'awsAccessKeyId' | 'awsSecretAccessKey' | 'awsSessionToken' | 'awsEndpointUrl' | 'allowPrivateHosts'
-  >,
-  clock: Clock,
+  config: Pick<Config, 'awsAccessKeyId' | 'awsSecretAccessKey' | 'awsSessionToken' | 'awsEndpointUrl'>,
+  { clock, outbound }: { clock: Clock; outbound: OutboundPolicy },
 ): AwsClient | undefined {
   const { awsAccessKeyId, awsSecretAccessKey } = config;
   if (!awsAccessKeyId || !awsSecretAccessKey) return undefined;
@@ -82,7 +81,7 @@ export function configuredAwsClient(
     },
     endpointUrl: config.awsEndpointUrl,
     clock,
-    outbound: { allowPrivateHosts: config.allowPrivateHosts },
+    outbound,
   });
 }
 
@@ -103,7 +102,7 @@ export function createAwsClient(options: AwsClientOptions): AwsClient {
     return signer;
   };
   return {
-    async post({ arn, path = '/', headers, body, timeoutMs, maxResponseBytes, signal }) {
+    async post({ arn, path = '/', headers, body, timeoutMs, maxResponseBytes, repeatable, signal }) {
       const base = override ?? new URL(`https://${hostOf(arn)}`);
       const wholePath = `${base.pathname.replace(/\/$/, '')}${path}`;
       const signed = await signerOf(arn.service, arn.region).sign(
@@ -127,6 +126,7 @@ export function createAwsClient(options: AwsClientOptions): AwsClient {
         timeoutMs,
         maxResponseBytes,
         ca: options.ca,
+        repeatable,
         signal,
       });
     },

@@ -3,6 +3,7 @@ import http, { type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import net from 'node:net';
 import tls from 'node:tls';
 import { refusalOf } from './addresses.ts';
+import type { Lease, OutboundConnections, Place } from './outbound-connections.ts';
 
 /**
  * The one way to hosts that a user named (SMTP servers, webhooks). A name is resolved once, the addresses are
@@ -14,11 +15,21 @@ export interface OutboundPolicy {
   allowPrivateHosts: boolean;
   /** Resolves a name to all its addresses; the system's resolver when absent. */
   lookup?: (host: string) => Promise<{ address: string; family: number }[]>;
+  /** Where connections of HTTP requests are kept for the next one; each request has its own when absent. */
+  connections?: OutboundConnections;
 }
 
 /** Why a connection was not made or not used; the message may be shown to the user who named the host. */
 export class OutboundError extends Error {
-  readonly reason: 'refused_address' | 'unresolved' | 'timeout' | 'too_large' | 'bad_url' | 'connection';
+  /** `busy`: so much is under way that no connection was opened; nothing was sent. */
+  readonly reason:
+    | 'refused_address'
+    | 'unresolved'
+    | 'busy'
+    | 'timeout'
+    | 'too_large'
+    | 'bad_url'
+    | 'connection';
 
   constructor(reason: OutboundError['reason'], message: string, cause?: unknown) {
     super(message, { cause });
@@ -115,13 +126,22 @@ export interface ConnectOptions extends OutboundPolicy {
 export async function connectTcp(options: ConnectOptions): Promise<net.Socket> {
   const deadline = Date.now() + options.timeoutMs;
   const pinned = await resolvePinned(options.host, options);
+  return (await connectPinned(pinned, options, deadline)).socket;
+}
+
+/** Tries the addresses one after the other until `deadline`. */
+async function connectPinned(
+  pinned: PinnedHost,
+  options: ConnectOptions,
+  deadline: number,
+): Promise<{ socket: net.Socket; address: string }> {
   let failure: unknown;
   for (const [index, { address }] of pinned.addresses.entries()) {
     // An address that swallows packets must leave time for the ones after it.
     const left = pinned.addresses.length - index;
     const budgetMs = Math.max(1, Math.floor((deadline - Date.now()) / left));
     try {
-      return await connectAddress(options, pinned.host, address, budgetMs);
+      return { socket: await connectAddress(options, pinned.host, address, budgetMs), address };
     } catch (error) {
       failure = error;
       if (options.signal?.aborted) break;
@@ -188,6 +208,11 @@ export interface FetchOptions extends OutboundPolicy {
   maxRedirects?: number;
   /** Certificates of authorities to trust instead of the system's, PEM. */
   ca?: string;
+  /**
+   * The receiver tells a repeat (by an id), so the request may go over a kept connection, and once more over a new one
+   * when the kept one broke before any answer. Always so for GET and HEAD.
+   */
+  repeatable?: boolean;
   signal?: AbortSignal;
 }
 
@@ -249,65 +274,149 @@ async function requestOnce(
   request: HttpRequest,
   options: FetchOptions,
   deadline: number,
-): Promise<Omit<FetchResponse, 'url'>> {
-  const timeoutMs = deadline - Date.now();
-  if (timeoutMs <= 0)
-    throw new OutboundError('timeout', `${url.host} did not answer within ${options.timeoutMs} ms`);
-  const secure = url.protocol === 'https:';
-  const socket = await connectTcp({
-    ...options,
-    host: url.hostname,
-    port: Number(url.port || (secure ? 443 : 80)),
-    tls: secure ? { ca: options.ca, alpn: ['http/1.1'] } : undefined,
-    timeoutMs,
+): Promise<Answer> {
+  const mayReuse = options.repeatable ?? ['GET', 'HEAD'].includes(request.method);
+  const lease = await connect(url, options, deadline, mayReuse);
+  const first = await exchange(lease, url, request, options, deadline);
+  if ('answer' in first) return first.answer;
+  if (!lease.reused || !first.unanswered) throw first.error;
+  // The peer closed the kept connection while the request was on its way.
+  const fresh = await connect(url, options, deadline, false).catch((error: Error) => {
+    // What is refused now may have arrived before: nobody should take it for certain that it has not.
+    throw new OutboundError('connection', error.message, first.error);
   });
-  try {
-    return await exchange(socket, url, request, options, deadline);
-  } finally {
-    socket.destroy();
-  }
+  const second = await exchange(fresh, url, request, options, deadline);
+  if ('answer' in second) return second.answer;
+  throw second.error;
 }
 
-function exchange(
-  socket: net.Socket,
+async function connect(url: URL, options: FetchOptions, deadline: number, mayReuse: boolean): Promise<Lease> {
+  const left = () => {
+    const timeoutMs = deadline - Date.now();
+    if (timeoutMs > 0) return timeoutMs;
+    throw new OutboundError('timeout', `${url.host} did not answer within ${options.timeoutMs} ms`);
+  };
+  const secure = url.protocol === 'https:';
+  const { ca, allowPrivateHosts, lookup, signal, connections } = options;
+  const place: Place = {
+    secure,
+    host: url.hostname,
+    port: Number(url.port || (secure ? 443 : 80)),
+    ca,
+    allowPrivateHosts,
+    ...(lookup ? { lookup } : {}),
+  };
+  const resolve = () => resolvePinned(place.host, { ...options, timeoutMs: left() });
+  const open = (pinned: PinnedHost) => {
+    const tls = secure ? { ca, alpn: ['http/1.1'] } : undefined;
+    return connectPinned(pinned, { ...options, ...place, tls, timeoutMs: left() }, deadline);
+  };
+  left();
+  if (connections) return connections.lease(place, { resolve, connect: open, mayReuse, deadline, signal });
+  const { socket } = await open(await resolve());
+  return { socket, reused: false, release: () => socket.destroy() };
+}
+
+type Answer = Omit<FetchResponse, 'url'>;
+/** `unanswered`: the connection broke before a byte of an answer came. */
+type Exchange = { answer: Answer } | { error: OutboundError; unanswered: boolean };
+
+/** Sends one request and reads its answer; keeps the connection when both are whole and the peer wants to. */
+async function exchange(
+  lease: Lease,
   url: URL,
   request: HttpRequest,
   options: FetchOptions,
   deadline: number,
-): Promise<Omit<FetchResponse, 'url'>> {
+): Promise<Exchange> {
+  const { socket } = lease;
+  let keepMs = 0;
+  let answered = false;
+  /** Node's client says so when neither side has anything left to say. */
+  let free = false;
+  const onFree = () => {
+    free = true;
+  };
+  const onData = () => {
+    // After the answer there is nothing to say; whoever does is not to be trusted with the next request.
+    if (free) socket.destroy();
+    answered = true;
+  };
+  socket.once('free', onFree);
+  try {
+    const response = await send(lease, url, request, options, deadline, onData);
+    const answer = { status: response.status, headers: response.headers, body: response.body };
+    // Both sides are told in this turn of the loop.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (free) keepMs = keepAliveMs(response.headers['keep-alive']);
+    return { answer };
+  } catch (error) {
+    const known = error instanceof OutboundError;
+    const words = error instanceof Error ? error.message : String(error);
+    return {
+      error: known ? error : new OutboundError('connection', `${url.host}: ${words}`, error),
+      unanswered: !known && !answered,
+    };
+  } finally {
+    socket.off('free', onFree);
+    socket.off('data', onData);
+    lease.release(keepMs);
+  }
+}
+
+/** `timeout=5, max=100`: how long the peer keeps a connection, less what a request needs to get there. */
+function keepAliveMs(header: string | string[] | undefined): number {
+  const seconds = /(?:^|[\s,])timeout=(\d{1,6})/i.exec(String(header ?? ''))?.[1];
+  return seconds === undefined ? Number.POSITIVE_INFINITY : Number(seconds) * 1000 - 1000;
+}
+
+function send(
+  { socket }: Lease,
+  url: URL,
+  request: HttpRequest,
+  options: FetchOptions,
+  deadline: number,
+  onData: () => void,
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const fail = (error: Error) => {
+    const end = () => {
       clearTimeout(timer);
       options.signal?.removeEventListener('abort', onAbort);
+    };
+    const fail = (error: Error) => {
+      end();
       socket.destroy();
-      reject(
-        error instanceof OutboundError
-          ? error
-          : new OutboundError('connection', `${url.host}: ${error.message}`, error),
-      );
+      reject(error);
     };
     const onAbort = () => fail(new OutboundError('connection', `the request to ${url.host} was given up`));
     const timer = setTimeout(
       () => fail(new OutboundError('timeout', `${url.host} did not answer within ${options.timeoutMs} ms`)),
       deadline - Date.now(),
     );
+    if (options.signal?.aborted) return onAbort();
     options.signal?.addEventListener('abort', onAbort);
     const sent = http.request(
       {
         method: request.method,
         path: `${url.pathname}${url.search}`,
-        headers: { host: url.host, 'accept-encoding': 'identity', ...request.headers },
+        headers: {
+          host: url.host,
+          'accept-encoding': 'identity',
+          ...request.headers,
+          connection: options.connections ? 'keep-alive' : 'close',
+        },
         createConnection: () => socket,
         maxHeaderSize: 64 * 1024,
       },
       (response) => {
         readBody(response, options.maxResponseBytes, url.host).then((body) => {
-          clearTimeout(timer);
-          options.signal?.removeEventListener('abort', onAbort);
+          end();
           resolve({ status: response.statusCode ?? 0, headers: response.headers, body });
         }, fail);
       },
     );
+    // Not before the client reads, so that no byte is lost.
+    sent.on('socket', () => socket.on('data', onData));
     sent.on('error', fail);
     sent.end(request.body);
   });

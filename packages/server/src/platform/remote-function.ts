@@ -153,7 +153,8 @@ async function tryOnce(
       return { failure, again: false, why: 'impossible' };
     if (reason === 'too_large') return { failure, again: false, why: 'answered' };
     const refused = (error.cause as { code?: string } | undefined)?.code === 'ECONNREFUSED';
-    return { failure, again: true, why: reason === 'unresolved' || refused ? 'unreachable' : 'doubtful' };
+    const unsent = refused || reason === 'unresolved' || reason === 'busy';
+    return { failure, again: true, why: unsent ? 'unreachable' : 'doubtful' };
   }
 }
 
@@ -179,6 +180,8 @@ function post(
     timeoutMs,
     maxResponseBytes: maxAnswerBytes,
     ca: options.ca,
+    // By its id.
+    repeatable: true,
     signal,
   });
 }
@@ -205,6 +208,7 @@ function invoke(
     body,
     timeoutMs,
     maxResponseBytes: maxAnswerBytes,
+    repeatable: true,
     signal,
   });
 }

@@ -92,6 +92,7 @@ export async function createApiRole(context: ProcessContext, peers: () => readon
       await sending.pipeline.drain(drainMs);
       await sending.renderer.close();
       await api.close();
+      context.outbound.connections.close();
       await registration.stop();
     },
   };

@@ -5,6 +5,8 @@ import { type Database, openDatabase } from '../platform/database.ts';
 import { createLog, type Log } from '../platform/log.ts';
 import { createMetrics, type Metrics } from '../platform/metrics.ts';
 import { createFolderObjects, type ObjectStore } from '../platform/objects.ts';
+import type { OutboundPolicy } from '../platform/outbound.ts';
+import { createOutboundConnections, type OutboundConnections } from '../platform/outbound-connections.ts';
 import { createSecrets, type Secrets } from '../platform/secrets.ts';
 
 export const roleNames = ['api', 'worker'] as const;
@@ -20,6 +22,8 @@ export interface ProcessContext {
   secrets: Secrets;
   objects: ObjectStore;
   metrics: Metrics;
+  /** How hosts that users named are reached. Whoever drains the process closes the connections last. */
+  outbound: OutboundPolicy & { connections: OutboundConnections };
   /** Under which a role registers as a worker, when its supervisor has chosen it. */
   workerId?: string;
 }
@@ -54,5 +58,6 @@ export function openProcess(
     secrets: createSecrets(shared.masterKey),
     objects: createFolderObjects(join(config.dataDir, 'objects')),
     metrics: createMetrics(role),
+    outbound: { allowPrivateHosts: config.allowPrivateHosts, connections: createOutboundConnections() },
   };
 }

@@ -83,20 +83,17 @@ export function createSending(
   const inApp = createInAppMessages({ database, renderer, clock, log });
   const sending = { renderer, pipeline, providers, providerAccounts, providerContext, webhookSecrets, inApp };
   if (!config.webhookAccountCheck) return sending;
-  const outbound = { allowPrivateHosts: config.allowPrivateHosts };
+  const { outbound } = context;
   return { ...sending, accountCheck: createAccountCheck({ accountId: config.accountId, outbound }) };
 }
 
 /** How this process calls the functions of customers. */
-function createCustomerFunctions(
-  { config, clock }: ProcessContext,
-  webhookSecrets: WebhookSecrets,
-): CustomerFunctions {
+function createCustomerFunctions(context: ProcessContext, webhookSecrets: WebhookSecrets): CustomerFunctions {
   const remote = createRemoteFunctions({
-    outbound: { allowPrivateHosts: config.allowPrivateHosts },
-    clock,
-    aws: configuredAwsClient(config, clock),
-    region: config.region,
+    outbound: context.outbound,
+    clock: context.clock,
+    aws: configuredAwsClient(context.config, context),
+    region: context.config.region,
   });
   return {
     async call(applicationId, uri, call) {

@@ -54,8 +54,7 @@ export function createWorkerRole(context: ProcessContext): Role {
       workerId,
       accountId: config.accountId,
       activityIds,
-      aws: configuredAwsClient(config, clock),
-      outbound: { allowPrivateHosts: config.allowPrivateHosts },
+      aws: configuredAwsClient(config, context),
     });
     const numberer = createNumberer({
       database,
@@ -91,6 +90,7 @@ export function createWorkerRole(context: ProcessContext): Role {
       await renderer.close();
       await numberer.stop();
       await Promise.all([...subscribers, streams].map((subscriber) => subscriber.stop()));
+      context.outbound.connections.close();
       // Last: until here others must not take over.
       await registration.stop();
     };

@@ -79,6 +79,8 @@ export function createAwsOutlet(options: {
           body: JSON.stringify(service.body(destination, records)),
           timeoutMs,
           maxResponseBytes,
+          // Records carry their id, and are handed over again whenever an answer is missing.
+          repeatable: true,
           signal,
         })
         .catch((error: unknown) => {

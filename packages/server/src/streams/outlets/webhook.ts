@@ -60,6 +60,8 @@ export function createWebhookOutlet(options: {
         body,
         timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
         maxResponseBytes,
+        // By its webhook-id.
+        repeatable: true,
         signal,
       }).catch((error: unknown) => {
         if (error instanceof OutboundError) throw new OutletError('unavailable', error.message);
