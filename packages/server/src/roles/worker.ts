@@ -22,6 +22,9 @@ import { createStatusHandler } from './status.ts';
 /** How long a drain waits for messages that this process is handing over. */
 const drainMs = 20_000;
 
+/** Figures may be a moment late: a few large slices cost much less than many small ones. */
+const figuresPollMs = { busy: 250, idle: 250 };
+
 /** The role that works in the background: campaigns and retries, the log's numberer and subscribers, jobs. */
 export function createWorkerRole(context: ProcessContext): Role {
   const { config, database, log, clock } = context;
@@ -46,9 +49,13 @@ export function createWorkerRole(context: ProcessContext): Role {
       lifetimeMs: config.campaignLifetimeMs,
       onDispatched: () => pipeline.wake(),
     });
-    const subscribers = [campaignCounters, inAppCounts, kpiResults, analyticsRollups, triggers].map(
-      (subscriber) => createSubscriber({ database, log, ...subscriber }),
-    );
+    const prompt = createSubscriber({ database, log, ...triggers });
+    const subscribers = [
+      prompt,
+      ...[campaignCounters, inAppCounts, kpiResults, analyticsRollups].map((subscriber) =>
+        createSubscriber({ database, log, pollMs: figuresPollMs, ...subscriber }),
+      ),
+    ];
     const streams = createStreamRunner({
       ...context,
       workerId,
@@ -60,7 +67,7 @@ export function createWorkerRole(context: ProcessContext): Role {
       database,
       log,
       onNumbered: () => {
-        for (const subscriber of subscribers) subscriber.wake();
+        prompt.wake();
         streams.wake();
       },
     });
