@@ -54,3 +54,8 @@ create table imported_events (
   import_id text collate "C" not null,
   primary key (application_id, key)
 );
+
+-- Length of a batch's payloads, all together: events may be large, and who reads several batches at once has to bound
+-- what it holds. 0 in rows of earlier versions.
+alter table event_batches_unnumbered add column length bigint not null default 0;
+alter table event_batches add column length bigint not null default 0;

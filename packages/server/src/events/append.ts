@@ -46,8 +46,9 @@ export async function appendBatch(
     await tx.query(insertBatch(batchId, day, toColumns(facts, now), facts.length));
     return;
   }
-  await tx.query(insertUnnumbered(batchId, day, facts.length));
-  await pipeline(Readable.from(copyPieces(batchId, day, facts, now)), tx.query(copyFrom(copyFacts)));
+  const written = { length: 0 };
+  await pipeline(Readable.from(copyPieces(batchId, day, facts, now, written)), tx.query(copyFrom(copyFacts)));
+  await tx.query(insertUnnumbered(batchId, day, facts.length, written.length));
 }
 
 function toColumns(facts: readonly Fact[], now: number): FactColumns {
@@ -63,14 +64,23 @@ function toColumns(facts: readonly Fact[], now: number): FactColumns {
   };
 }
 
-function* copyPieces(batchId: string, day: string, facts: readonly Fact[], now: number): Generator<string> {
+/** @param written gets the length of all payloads. */
+function* copyPieces(
+  batchId: string,
+  day: string,
+  facts: readonly Fact[],
+  now: number,
+  written: { length: number },
+): Generator<string> {
   const lineStart = `${day}\t${batchId}\t`;
   const nowText = new Date(now).toISOString();
   let piece = '';
   for (let seq = 0; seq < facts.length; seq++) {
     const fact = facts[seq]!;
     const at = fact.occurredAt === undefined ? nowText : new Date(fact.occurredAt).toISOString();
-    const payload = copyEscape(payloadText(fact));
+    const text = payloadText(fact);
+    written.length += text.length;
+    const payload = copyEscape(text);
     piece += `${lineStart}${seq}\t${at}\t${field(fact.applicationId)}\t${field(fact.type)}\t${field(fact.endpointId)}\t${field(fact.messageId)}\t${field(fact.dispatchId)}\t${payload}\n`;
     if (piece.length >= copyPieceLength) {
       yield piece;

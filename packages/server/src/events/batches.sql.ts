@@ -13,10 +13,11 @@ export interface FactColumns {
 
 /** Batch row and facts in one round trip. Named, so that each connection plans it once. */
 export function insertBatch(batchId: string, day: string, columns: FactColumns, facts: number) {
+  const length = columns.payload.reduce((sum, payload) => sum + payload.length, 0);
   return {
     name: 'events-insert-batch',
     text: `with batch as (
-        insert into event_batches_unnumbered (batch_id, day, facts) values ($1, $2, $3)
+        insert into event_batches_unnumbered (batch_id, day, facts, length) values ($1, $2, $3, $11)
       )
       insert into events (day, batch_id, seq, occurred_at, application_id, type, endpoint_id, message_id, dispatch_id, payload)
       select $2, $1, n - 1, to_timestamp(at / 1000), application_id, type, endpoint_id, message_id, dispatch_id, payload
@@ -33,6 +34,7 @@ export function insertBatch(batchId: string, day: string, columns: FactColumns, 
       columns.messageId,
       columns.dispatchId,
       columns.payload,
+      length,
     ],
   };
 }
@@ -40,11 +42,12 @@ export function insertBatch(batchId: string, day: string, columns: FactColumns, 
 export const copyFacts =
   'copy events (day, batch_id, seq, occurred_at, application_id, type, endpoint_id, message_id, dispatch_id, payload) from stdin';
 
-export function insertUnnumbered(batchId: string, day: string, facts: number) {
+/** @param length of all payloads together, as JSON text. */
+export function insertUnnumbered(batchId: string, day: string, facts: number, length: number) {
   return {
     name: 'events-insert-unnumbered',
-    text: 'insert into event_batches_unnumbered (batch_id, day, facts) values ($1, $2, $3)',
-    values: [batchId, day, facts],
+    text: 'insert into event_batches_unnumbered (batch_id, day, facts, length) values ($1, $2, $3, $4)',
+    values: [batchId, day, facts, length],
   };
 }
 
@@ -75,10 +78,10 @@ export function numberBatches(position: number, limit: number): Sql {
   return sql`with taken as (
       delete from event_batches_unnumbered
       where batch_id = any (array(select batch_id from event_batches_unnumbered order by arrival limit ${limit}))
-      returning batch_id, arrival, day, facts
+      returning batch_id, arrival, day, facts, length
     ), numbered as (
-      insert into event_batches (position, batch_id, day, facts)
-      select ${position} + row_number() over (order by arrival), batch_id, day, facts from taken
+      insert into event_batches (position, batch_id, day, facts, length)
+      select ${position} + row_number() over (order by arrival), batch_id, day, facts, length from taken
       returning position
     )
     update log_head set position = greatest(log_head.position, (select max(position) from numbered))

@@ -45,7 +45,9 @@ function partition(ofDay: string): string {
 test('partitions are made ahead for the log and the messages, once', async () => {
   const first = await ensurePartitions(database, { daysAhead: 2, clock });
   expect(first.created).toEqual(
-    ['events', 'messages', 'message_results', 'ingested_events'].flatMap((table) => [-1, 0, 1, 2].map((ahead) => `${table} ${day(ahead)}`)),
+    ['events', 'messages', 'message_results', 'ingested_events'].flatMap((table) =>
+      [-1, 0, 1, 2].map((ahead) => `${table} ${day(ahead)}`),
+    ),
   );
   expect(first.postponed).toEqual([]);
   expect(await ensurePartitions(database, { daysAhead: 2, clock })).toEqual({ created: [], postponed: [] });

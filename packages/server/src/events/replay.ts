@@ -7,7 +7,7 @@ import {
   selectReplayedFacts,
   selectReplayedPart,
 } from './replay.sql.ts';
-import type { Batch, Cursor } from './slice.ts';
+import { type Batch, type Cursor, fitting, limitWithin } from './slice.ts';
 import { insertSubscriber, selectBatches, selectCursor } from './subscribers.sql.ts';
 
 /** Batch rows read at once, however few facts they hold. */
@@ -40,8 +40,9 @@ export async function replayFacts(
   await tx.query("select set_config('enable_seqscan', 'off', true)");
   if (!first || (whole.length === 0 && until.seq === 0)) return { facts: [], next: until };
   const isLast = whole.length === 0;
-  if (isLast || from.seq > 0 || first.facts > limit) {
-    const end = Math.min(from.seq + limit, isLast ? until.seq : first.facts);
+  const limitOfFirst = limitWithin(first, limit);
+  if (isLast || from.seq > 0 || first.facts > limitOfFirst) {
+    const end = Math.min(from.seq + limitOfFirst, isLast ? until.seq : first.facts);
     const facts = await tx.query<StoredFact>(
       selectReplayedPart(first, [from.seq, end], { types, applicationIds }),
     );
@@ -50,13 +51,9 @@ export async function replayFacts(
       end === first.facts ? { position: first.position, seq: 0 } : { position: from.position, seq: end };
     return { facts: facts.rows, next };
   }
-  let sum = 0;
-  let taken = 0;
-  while (taken < whole.length && sum + whole[taken]!.facts <= limit) sum += whole[taken++]!.facts;
-  const facts = await tx.query<StoredFact>(
-    selectReplayedFacts(whole.slice(0, taken), { types, applicationIds }),
-  );
-  return { facts: facts.rows, next: { position: whole[taken - 1]!.position, seq: 0 } };
+  const taken = fitting(whole, limit);
+  const facts = await tx.query<StoredFact>(selectReplayedFacts(taken, { types, applicationIds }));
+  return { facts: facts.rows, next: { position: taken.at(-1)!.position, seq: 0 } };
 }
 
 /** Where a subscriber is; the beginning when it never ran. */

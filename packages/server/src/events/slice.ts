@@ -16,12 +16,13 @@ export interface Cursor {
   seq: number;
 }
 
-/** A numbered batch; `facts` as many as were appended. */
+/** A numbered batch; `facts` as many as were appended, `length` that of their payloads together. */
 export interface Batch {
   position: number;
   batchId: string;
   day: string;
   facts: number;
+  length: number;
 }
 
 /** What one transaction handles, and where the cursor stands after it. */
@@ -43,6 +44,15 @@ export interface Wants {
 
 /** Batch rows read at once, however few facts they hold. */
 const maxBatches = 1_000;
+
+/** Payloads that are held at once: events may be a thousand times as long as most are. */
+export const maxSliceLength = 16 * 1024 * 1024;
+
+/** How many facts of a batch may be read at once: fewer than `limit` when they are long. */
+export function limitWithin({ facts, length }: Batch, limit: number): number {
+  if (length <= maxSliceLength) return limit;
+  return Math.max(1, Math.min(limit, Math.floor((facts * maxSliceLength) / length)));
+}
 
 /** The cursor, locked until the end of the transaction; undefined when another process has it. */
 export async function lockCursorOf(
@@ -75,8 +85,9 @@ export async function readSlice(
     applicationIds?.length === 0
       ? undefined
       : sql`${ofTypes(wants.types ?? [])} ${ofApplications(applicationIds)}`;
-  if (cursor.seq > 0 || first.facts > limit) {
-    const end = Math.min(cursor.seq + limit, first.facts);
+  const limitOfFirst = limitWithin(first, limit);
+  if (cursor.seq > 0 || first.facts > limitOfFirst) {
+    const end = Math.min(cursor.seq + limitOfFirst, first.facts);
     const facts = wanted
       ? await tx.query<StoredFact>(selectPartOfBatch(first.day, first.batchId, [cursor.seq, end], wanted))
       : undefined;
@@ -84,19 +95,25 @@ export async function readSlice(
       end === first.facts ? { position: first.position, seq: 0 } : { position: cursor.position, seq: end };
     return { facts: facts?.rows ?? [], from: cursor, next, full: true };
   }
-  let count = 0;
-  let facts = 0;
-  while (count < batches.length && facts + batches[count]!.facts <= limit) {
-    facts += batches[count]!.facts;
-    count++;
-  }
-  const taken = batches.slice(0, count);
+  const taken = fitting(batches, limit);
   return {
     facts: wanted ? await readBatches(tx, taken, wanted) : [],
     from: cursor,
     next: { position: taken.at(-1)!.position, seq: 0 },
-    full: count < batches.length || batches.length === batchLimit,
+    full: taken.length < batches.length || batches.length === batchLimit,
   };
+}
+
+/** The first batches, as many as fit into one read. The first one fits. */
+export function fitting(batches: readonly Batch[], limit: number): Batch[] {
+  let facts = 0;
+  let length = 0;
+  const end = batches.findIndex((batch) => {
+    facts += batch.facts;
+    length += batch.length;
+    return facts > limit || length > maxSliceLength;
+  });
+  return end === -1 ? [...batches] : batches.slice(0, end);
 }
 
 async function readBatches(tx: Transaction, batches: readonly Batch[], wanted: Sql): Promise<StoredFact[]> {

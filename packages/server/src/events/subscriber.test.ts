@@ -258,3 +258,27 @@ test('two processes that read, killed again and again, see every fact once', asy
   );
   expect(unordered.rowCount).toBe(0);
 });
+
+test('long facts are handed over by few, from one batch as from many', async () => {
+  const text = 'long '.repeat(100_000);
+  const facts = (count: number) =>
+    Array.from({ length: count }, () => ({
+      type: 'test.happened',
+      applicationId: 'a',
+      payload: { index: nextIndex++, text },
+    }));
+  const first = nextIndex;
+  await database.transaction((tx) => appendFacts(tx, facts(40)));
+  for (let batch = 0; batch < 20; batch++) await database.transaction((tx) => appendFacts(tx, facts(1)));
+  await database.transaction((tx) => appendFacts(tx, facts(100)));
+  await numberer.drain();
+  let most = 0;
+  const subscriber = subscribe(async (tx, given) => {
+    most = Math.max(most, given.length);
+    await note(tx, given);
+  });
+  await subscriber.drain();
+  expect(await seenIndexes()).toEqual(Array.from({ length: 160 }, (_, index) => first + index));
+  expect(most).toBeLessThan(40);
+  expect(most).toBeGreaterThan(15);
+});

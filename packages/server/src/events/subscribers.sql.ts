@@ -40,7 +40,7 @@ export function selectCursor(name: string): Sql {
 }
 
 export function selectBatches(afterPosition: number, limit: number): Sql {
-  return sql`select position, batch_id as "batchId", day, facts from event_batches
+  return sql`select position, batch_id as "batchId", day, facts, length from event_batches
     where position > ${afterPosition} order by position limit ${limit}`;
 }
 

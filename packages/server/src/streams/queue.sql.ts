@@ -26,6 +26,11 @@ export function insertSlices(batches: readonly Batch[], arrivals: readonly numbe
     on conflict do nothing`;
 }
 
+/** Slices looked at in one round. */
+export const maxSlices = 500;
+/** So many facts are a file, also before its time has come: some megabytes. */
+export const factsOfFile = 5_000;
+
 export interface SliceRow {
   position: number;
   day: string;
@@ -50,8 +55,8 @@ export interface FactRange {
 }
 
 /**
- * The application's facts of these ranges, in order, at most `limit`, and at most the first whose stored sizes add up to
- * `maxBytes` (one in any case).
+ * The application's facts of these ranges, in order, at most `limit`, and at most the first whose payloads add up to
+ * `maxBytes` (one in any case). What is stored may be packed, so its size, which costs nothing, is looked at first.
  */
 export function selectFacts(
   applicationId: string,
@@ -60,7 +65,8 @@ export function selectFacts(
   maxBytes: number,
 ): Sql {
   return sql`select * from (
-      select read.*, sum(size) over (order by n) as bytes from (
+      select stored.*, sum(octet_length(payload::text)) over (order by n) as bytes from (
+        select read.*, sum(size) over (order by n) as "storedBytes" from (
         select q.position, fact.*, pg_column_size(fact.payload) as size,
           row_number() over (order by q.position, fact.seq) as n
         from unnest(${ranges.map(({ position }) => position)}::int8[], ${ranges.map(({ day }) => day)}::date[],
@@ -74,7 +80,8 @@ export function selectFacts(
           order by e.seq limit ${limit}
         ) fact
         order by q.position, fact.seq limit ${limit}
-      ) read
+        ) read
+      ) stored where "storedBytes" <= ${maxBytes} or n = 1
     ) sized where bytes <= ${maxBytes} or n = 1 order by n`;
 }
 
@@ -166,7 +173,10 @@ export function selectDue(workerId: string, now: number, busy: readonly string[]
         case when s.kind = 'files' then
           exists (select from stream_slices q where q.stream_id = s.id and q.arrived_at <=
             ${at}::timestamptz - coalesce((s.settings->>'flushSeconds')::int, 60) * interval '1 second')
-          or exists (select from stream_slices q where q.stream_id = s.id order by q.position offset 500 limit 1)
+          or (select sum(q.facts) from (
+            select facts from stream_slices where stream_id = s.id order by position limit ${maxSlices}
+          ) q) >= ${factsOfFile}
+          or exists (select from stream_slices q where q.stream_id = s.id order by q.position offset ${maxSlices - 1} limit 1)
         else exists (select from stream_slices q where q.stream_id = s.id) end
         or exists (select from stream_dead_letters l where l.stream_id = s.id and l.replay_at is not null)
       )

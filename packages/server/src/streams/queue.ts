@@ -1,6 +1,6 @@
 import type { StoredFact } from '../events/index.ts';
 import type { Database } from '../platform/database.ts';
-import { type FactRange, forbidScans, type SliceRow, selectFacts, selectSlices } from './queue.sql.ts';
+import { type FactRange, forbidScans, maxSlices, type SliceRow, selectFacts, selectSlices } from './queue.sql.ts';
 import { heldCount } from './source.ts';
 
 /** Facts that a stream delivers in one round, and the place that its cursor has afterwards. */
@@ -14,14 +14,12 @@ export interface Window {
 
 export interface WindowLimits {
   facts: number;
-  /** Of the facts as they are stored. */
+  /** Of the payloads as JSON. */
   bytes: number;
   /** Records that the facts will make: a fact of a window held back is many. */
   records: number;
 }
 
-/** Slices looked at in one round. */
-const maxSlices = 500;
 const lastSeq = 0x7fffffff;
 
 /** The next facts of a stream; undefined when nothing waits. */
