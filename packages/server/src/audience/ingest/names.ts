@@ -11,8 +11,9 @@ interface KnownNames {
   metric: Set<string>;
 }
 
-/** Applications whose names one process remembers. */
+/** Applications whose names one process remembers, and all of those names. */
 const maxApplications = 1_000;
+const maxNames = 300_000;
 
 const nouns = { type: 'custom event types', attribute: 'attribute names', metric: 'metric names' } as const;
 
@@ -23,6 +24,8 @@ const nouns = { type: 'custom event types', attribute: 'attribute names', metric
 export class EventNames {
   readonly #limits: EventLimits;
   readonly #known = new Map<string, KnownNames>();
+  /** Names in `#known`. */
+  #count = 0;
 
   constructor(limits: EventLimits) {
     this.#limits = limits;
@@ -78,16 +81,30 @@ export class EventNames {
 
   /** What `enter` answered is committed. */
   remember(applicationId: string, known: KnownNames): void {
-    this.#known.delete(applicationId);
+    this.#forget(applicationId);
     this.#known.set(applicationId, known);
-    const oldest = this.#known.keys().next().value;
-    if (this.#known.size > maxApplications && oldest !== undefined) this.#known.delete(oldest);
+    this.#count += countOf(known);
+    for (const oldest of this.#known.keys()) {
+      if (oldest === applicationId) return;
+      if (this.#known.size <= maxApplications && this.#count <= maxNames) return;
+      this.#forget(oldest);
+    }
+  }
+
+  #forget(applicationId: string): void {
+    const known = this.#known.get(applicationId);
+    if (known) this.#count -= countOf(known);
+    this.#known.delete(applicationId);
   }
 
   #tooMany(kind: NameKind): string {
     const limit = { type: 'customTypes', attribute: 'attributeNames', metric: 'metricNames' } as const;
     return `the application has its most of ${this.#limits[limit[kind]]} ${nouns[kind]} already`;
   }
+}
+
+function countOf({ type, attribute, metric }: KnownNames): number {
+  return type.size + attribute.size + metric.size;
 }
 
 /** Standard types are not counted. */

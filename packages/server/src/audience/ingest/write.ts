@@ -297,11 +297,12 @@ async function recallRefusals(
 ): Promise<void> {
   const replays = work.filter((one) => one.replayed && one.endpointRefusal === undefined);
   if (replays.length === 0) return;
-  const firstKey = (one: ItemWork) => one.item.events.find((event) => typeof event !== 'string')?.key;
-  const stored = await selectRefusals(
-    tx,
-    generations,
-    replays.map(firstKey).filter((key) => key !== undefined && owners.has(key)) as string[],
-  );
-  for (const one of replays) one.endpointRefusal = stored.get(firstKey(one) ?? '');
+  // Of an event that was refused nothing is stored.
+  const firstKey = ({ item }: ItemWork) =>
+    item.events.find((event) => typeof event !== 'string' && owners.has(event.key)) as
+      | PreparedEvent
+      | undefined;
+  const keys = replays.flatMap((one) => firstKey(one)?.key ?? []);
+  const stored = await selectRefusals(tx, generations, keys);
+  for (const one of replays) one.endpointRefusal = stored.get(firstKey(one)?.key ?? '');
 }

@@ -14,19 +14,23 @@ const maxDepth = 64;
 const discardBytes = 64 * 1024 * 1024;
 const discardMs = 5_000;
 
-/** The whole body, at most `limit` bytes of it. @throws CallerError payload_too_large */
-export function readBody(request: IncomingMessage, limit: number): Promise<Buffer> {
+/** The whole body, at most `limit` bytes of it. @throws CallerError payload_too_large, and what `room` throws */
+export function readBody(request: IncomingMessage, limit: number, room?: Room): Promise<Buffer> {
   if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
     const onData = (chunk: Buffer) => {
       length += chunk.length;
-      if (length > limit) {
+      try {
+        if (length > limit) throw tooLarge(limit);
+        room?.take(chunk.length);
+        chunks.push(chunk);
+      } catch (error) {
         stop();
         request.pause();
-        reject(tooLarge(limit));
-      } else chunks.push(chunk);
+        reject(error);
+      }
     };
     const onEnd = () => {
       stop();
@@ -89,23 +93,35 @@ export async function decodeBody(request: IncomingMessage, body: Buffer, limit: 
   }
 }
 
-/** Bodies that one process holds at once, from their first byte to their answer. */
+/** Bodies that one process holds at once, as far as they have come, until they are answered. */
 const maxHeldBytes = 256 * 1024 * 1024;
 let heldBytes = 0;
 
+/** What one request holds of the room for bodies. */
+export interface Room {
+  /** @throws CallerError too_many_requests when other bodies take all the room */
+  take(bytes: number): void;
+}
+
 /**
- * Runs `work` with room for a body of `bytes`.
- * @throws CallerError too_many_requests when other bodies take all the room
+ * Runs `work`, which takes room for its body as the bytes come: one that is only announced holds up nobody. What it
+ * took is given back at the end.
  */
-export async function withRoom<T>(bytes: number, work: () => Promise<T>): Promise<T> {
-  if (heldBytes > 0 && heldBytes + bytes > maxHeldBytes) {
-    throw new CallerError('too_many_requests', 'Too many large requests at once; try again later');
-  }
-  heldBytes += bytes;
+export async function withRoom<T>(work: (room: Room) => Promise<T>): Promise<T> {
+  let taken = 0;
+  const room: Room = {
+    take(bytes) {
+      if (heldBytes > taken && heldBytes + bytes > maxHeldBytes) {
+        throw new CallerError('too_many_requests', 'Too many large requests at once; try again later');
+      }
+      heldBytes += bytes;
+      taken += bytes;
+    },
+  };
   try {
-    return await work();
+    return await work(room);
   } finally {
-    heldBytes -= bytes;
+    heldBytes -= taken;
   }
 }
 

@@ -214,6 +214,21 @@ test('a stranger is refused before the body comes, and a client that goes away i
   expect((await call('POST', '/v1/apps', { Name: 'still there' })).status).toBe(201);
 });
 
+test('bodies that are announced and never come hold up nobody', async () => {
+  const post: RawRequest = { method: 'POST', path: '/v1/apps', headers: { 'content-length': '7000000' } };
+  const sockets = await Promise.all(
+    Array.from({ length: 60 }, async () => {
+      const socket = connect(server.port, '127.0.0.1');
+      await new Promise((resolve) => socket.once('connect', resolve));
+      await new Promise((resolve) => socket.write(`${head(post, signer)}{`, resolve));
+      return socket;
+    }),
+  );
+  const large = { Name: 'large', Unknown: 'y'.repeat(6_000_000) };
+  expect((await call('POST', '/v1/apps', large)).status).toBe(201);
+  for (const socket of sockets) socket.destroy();
+});
+
 function head(request: RawRequest, options: SignOptions): string {
   const lines = Object.entries(sign(request, options)).map(([name, value]) => `${name}: ${value}\r\n`);
   return `${request.method} ${request.path} HTTP/1.1\r\n${lines.join('')}\r\n`;

@@ -15,6 +15,7 @@ import {
   maxEventsBodyBytes,
   parseJson,
   quoteStrangeNumbers,
+  type Room,
   readBody,
   withRoom,
 } from './body.ts';
@@ -94,11 +95,8 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     const { publishable } = pending;
     if (publishable) options.publishable!.admit(publishable, request, response);
     const limit = model.name === 'PutEvents' ? maxEventsBodyBytes : maxBodyBytes;
-    // What comes without its length is taken for as long as it may be; a request that announces no body has none.
-    const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
-    const room = Math.min(Number(length ?? (encoding ? limit : 0)) || 0, limit);
-    return withRoom(room, async () =>
-      handleBody({ request, response, url }, match, pending, limit, requestId, log),
+    return withRoom((room) =>
+      handleBody({ request, response, url }, match, pending, { limit, room }, requestId, log),
     );
   }
 
@@ -106,15 +104,16 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     { request, response, url }: Exchange,
     match: Match,
     pending: PendingSignature,
-    limit: number,
+    { limit, room }: { limit: number; room: Room },
     requestId: string,
     log: () => Log,
   ): Promise<WireObject> {
     const { model } = match;
     const { publishable } = pending;
-    const packed = await readBody(request, limit);
+    const packed = await readBody(request, limit, room);
     const principal = pending.verify(sha256(packed));
     const body = await decodeBody(request, packed, limit);
+    if (body !== packed) room.take(body.length);
     const handler = options.handlers[model.name] as AnyHandler | undefined;
     if (!handler) throw notImplemented(model);
     const labelled = applicationOf(match, options);

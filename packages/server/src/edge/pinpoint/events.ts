@@ -14,6 +14,12 @@ export const events = {
     if (request.eventCount > requestEvents) {
       throw badMember('$.BatchItem', `expected at most ${requestEvents} events, got ${request.eventCount}`);
     }
+    if (request.items.length > requestEvents) {
+      throw badMember(
+        '$.BatchItem',
+        `expected at most ${requestEvents} endpoints, got ${request.items.length}`,
+      );
+    }
     const grant = ctx.publishable && (await guardItems(ctx.publishable, request.items));
     const results = await ingest.put(ApplicationId, request.items);
     if (grant && results[0]!.endpoint.status !== 403) await ctx.publishable!.answer(grant);
