@@ -127,8 +127,9 @@ function chunksOf(members: AddedMember[]): AddedMember[][] {
   for (const member of members) {
     const size = JSON.stringify(member.occasion).length;
     const last = chunks.at(-1);
-    // Those of one event stay together: who has the same address among them gets one message.
-    const sameEvent = last?.at(-1)?.occasion.id === member.occasion.id;
+    // Those of one event stay together: who has the same address among them gets one message. Other endpoints may have
+    // given their events the same id.
+    const sameEvent = last?.at(-1)?.occasion === member.occasion;
     if (!last || (!sameEvent && (last.length >= chunkSize || bytes + size > maxChunkBytes))) {
       chunks.push([member]);
       bytes = size;
