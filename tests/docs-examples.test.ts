@@ -67,6 +67,7 @@ async function blocksOf(page: string, language: string): Promise<string[]> {
 }
 
 test.skipIf(missing('aws').length > 0).each([
+  ['analytics.md', 2],
   ['events.md', 2],
   ['exports.md', 1],
   ['publishable-keys.md', 2],
