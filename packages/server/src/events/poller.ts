@@ -7,6 +7,8 @@ export type RoundResult = 'more' | 'some' | 'none' | { waitMs: number };
 export interface PollMs {
   /** Wait after a round that found something. */
   busy: number;
+  /** Wait after a round that found something which no wake cuts short: what comes meanwhile is one round. 0 when absent. */
+  rest?: number;
   /** Longest wait: the wait doubles up to it while nothing is found. */
   idle: number;
 }
@@ -65,6 +67,11 @@ export function createPoller(options: {
       if (result === 'more') continue;
       if (typeof result === 'object') {
         await wait(result.waitMs, false);
+        continue;
+      }
+      if (result === 'some' && pollMs.rest) {
+        await wait(pollMs.rest, false);
+        idleMs = pollMs.busy;
         continue;
       }
       idleMs = result === 'some' ? pollMs.busy : Math.min(idleMs * 2, pollMs.idle);

@@ -92,8 +92,10 @@ export function createSubscriber(options: SubscriberOptions): Subscriber {
         const slice = await readSlice(tx, cursor, limit, options);
         if (!slice) return 'none';
         read.slice = slice;
-        await tx.query(allowScans);
-        if (slice.facts.length > 0) await handle(tx, slice.facts);
+        if (slice.facts.length > 0) {
+          await tx.query(allowScans);
+          await handle(tx, slice.facts);
+        }
         await tx.query(moveCursor(name, slice.next.position, slice.next.seq));
         return slice.full ? 'more' : 'some';
       });

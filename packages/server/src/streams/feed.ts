@@ -20,7 +20,7 @@ export function createStreamFeed(options: {
     database: options.database,
     log: options.log,
     name: 'streams',
-    pollMs: options.pollMs ?? { busy: 20, idle: 200 },
+    pollMs: options.pollMs ?? { busy: 20, rest: 100, idle: 200 },
     async handle(tx, batches) {
       const { rows } = await tx.query<{ found: boolean }>(selectAnyStream);
       if (!rows[0]!.found) return;

@@ -40,9 +40,9 @@ export interface SliceRow {
   arrivedAt: Date;
 }
 
-export function selectSlices(streamId: string, limit: number): Sql {
+export function selectSlices(streamId: string, fromPosition: number, limit: number): Sql {
   return sql`select position, day, batch_id as "batchId", facts, from_seq as "fromSeq", arrived_at as "arrivedAt"
-    from stream_slices where stream_id = ${streamId} order by position limit ${limit}`;
+    from stream_slices where stream_id = ${streamId} and position >= ${fromPosition} order by position limit ${limit}`;
 }
 
 /** What part of a batch is meant: the facts from `fromSeq` on, below `toSeq`. */

@@ -1,13 +1,26 @@
 import type { StoredFact } from '../events/index.ts';
 import type { Database } from '../platform/database.ts';
-import { type FactRange, forbidScans, maxSlices, type SliceRow, selectFacts, selectSlices } from './queue.sql.ts';
+import {
+  type FactRange,
+  forbidScans,
+  maxSlices,
+  type SliceRow,
+  selectFacts,
+  selectSlices,
+} from './queue.sql.ts';
 import { heldCount } from './source.ts';
+
+/** A place in the log. */
+export interface Place {
+  position: number;
+  seq: number;
+}
 
 /** Facts that a stream delivers in one round, and the place that its cursor has afterwards. */
 export interface Window {
   facts: (StoredFact & { position: number })[];
   /** Everything below it is in `facts`, or was before. */
-  end: { position: number; seq: number };
+  end: Place;
   /** More is likely to wait. */
   full: boolean;
 }
@@ -22,14 +35,21 @@ export interface WindowLimits {
 
 const lastSeq = 0x7fffffff;
 
-/** The next facts of a stream; undefined when nothing waits. */
+/**
+ * The next facts of a stream; undefined when nothing waits. `after` is where the window ends that is not settled yet: what
+ * lies before it is passed over.
+ */
 export async function readWindow(
   database: Database,
   stream: { id: string; applicationId: string },
   limits: WindowLimits,
+  after: Place = { position: 0, seq: 0 },
 ): Promise<Window | undefined> {
   return await database.transaction(async (tx) => {
-    const { rows: slices } = await tx.query<SliceRow>(selectSlices(stream.id, maxSlices));
+    const { rows } = await tx.query<SliceRow>(selectSlices(stream.id, after.position, maxSlices));
+    const slices = rows.map((slice) =>
+      slice.position === after.position ? { ...slice, fromSeq: Math.max(slice.fromSeq, after.seq) } : slice,
+    );
     if (slices.length === 0) return undefined;
     let count = 0;
     let expected = 0;
@@ -40,13 +60,12 @@ export async function readWindow(
     const taken = slices.slice(0, count);
     const ranges = taken.map((slice) => ({ ...slice, toSeq: lastSeq }));
     await tx.query(forbidScans);
-    const { rows } = await tx.query<StoredFact & { position: number }>(
+    const { rows: read } = await tx.query<StoredFact & { position: number }>(
       selectFacts(stream.applicationId, ranges, limits.facts, limits.bytes),
     );
-    const facts = withinRecords(rows, limits.records);
+    const facts = withinRecords(read, limits.records);
     // What the database did not answer though there was room for it was erased.
-    const whole =
-      facts.length === rows.length && rows.length < limits.facts && (await isWhole(rows, expected, ranges));
+    const whole = facts.length === read.length && read.length < limits.facts && (await isWhole());
     const last = facts.at(-1);
     const end =
       whole || !last
@@ -55,16 +74,11 @@ export async function readWindow(
     return { facts, end, full: !whole || count < slices.length || slices.length === maxSlices };
 
     /** All that the ranges hold was read, and not cut for its size. */
-    async function isWhole(
-      read: StoredFact[],
-      expectedFacts: number,
-      of: readonly FactRange[],
-    ): Promise<boolean> {
-      if (read.length >= expectedFacts) return true;
-      const rest = await tx.query(
-        selectFacts(stream.applicationId, restOf(of, facts.at(-1)), 1, limits.bytes),
-      );
-      return rest.rows.length === 0;
+    async function isWhole(): Promise<boolean> {
+      if (read.length >= expected) return true;
+      const rest = restOf(ranges, facts.at(-1));
+      const more = await tx.query(selectFacts(stream.applicationId, rest, 1, limits.bytes));
+      return more.rows.length === 0;
     }
   });
 }

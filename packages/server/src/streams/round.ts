@@ -14,7 +14,7 @@ import { type DeadLetter, toRange } from './dead-letter.ts';
 import { type Delivery, type DeliveryOptions, deliver } from './deliver.ts';
 import type { Outlet, OutletError } from './outlets/outlet.ts';
 import { lockOwned, noteFailure, noteSuccess, parkSlices, settleSlices } from './queue.sql.ts';
-import { readRange, readWindow, type Window, type WindowLimits } from './queue.ts';
+import { type Place, readRange, readWindow, type Window, type WindowLimits } from './queue.ts';
 import { type RenderedRecord, renderFacts } from './render.ts';
 import { loadContext, type SourceOptions } from './source.ts';
 import type { StreamRow } from './stream.ts';
@@ -47,6 +47,23 @@ export interface Settled {
   refused: Map<string, string>;
 }
 
+/** A window with its records. */
+interface Prepared {
+  window: Window;
+  records: RenderedRecord[];
+}
+
+/** What the owner of a stream keeps between rounds. */
+export interface RoundState {
+  settled: Settled;
+  /** The window after the one that is being delivered. Dropped whenever a round does not end well. */
+  ahead: Promise<Prepared | undefined> | undefined;
+}
+
+export function newRoundState(): RoundState {
+  return { settled: { accepted: new Set(), refused: new Map() }, ahead: undefined };
+}
+
 /** `more`: go on at once. `lost`: another worker has the stream. */
 export type RoundEnd = 'more' | 'done' | 'failed' | 'lost';
 
@@ -55,30 +72,48 @@ const limitsOf = (stream: StreamRow): WindowLimits =>
     ? { facts: 10_000, bytes: 16_000_000, records: 20_000 }
     : { facts: 5_000, bytes: 4_000_000, records: 10_000 };
 
-/** One round of a stream: delivers its next facts and moves its cursor, then some of what is to be replayed. */
+/**
+ * One round of a stream: delivers its next facts and moves its cursor, then some of what is to be replayed. While it
+ * waits for the outlet, the window after it is read.
+ */
 export async function runRound(
   stream: StreamRow,
   outlet: Outlet,
-  settled: Settled,
+  state: RoundState,
   options: RoundOptions,
 ): Promise<RoundEnd> {
-  const window = await readWindow(options.database, stream, limitsOf(stream));
-  if (window) {
-    const end = await deliverWindow(stream, window, outlet, settled, options);
+  const ready = state.ahead ?? prepare(stream, options);
+  state.ahead = undefined;
+  const prepared = await ready;
+  if (prepared) {
+    const { window } = prepared;
+    const ahead = window.full ? prepare(stream, options, window.end) : undefined;
+    // Whoever waits for it hears of its failure; nobody may.
+    ahead?.catch(() => undefined);
+    const end = await deliverWindow(stream, prepared, outlet, state.settled, options);
+    if (end === 'more') state.ahead = ahead;
     if (end !== 'done') return end;
   }
   return await replay(stream, outlet, options);
 }
 
+async function prepare(
+  stream: StreamRow,
+  options: RoundOptions,
+  after?: Place,
+): Promise<Prepared | undefined> {
+  const window = await readWindow(options.database, stream, limitsOf(stream), after);
+  return window && { window, records: await render(stream, window.facts, options) };
+}
+
 async function deliverWindow(
   stream: StreamRow,
-  window: Window,
+  { window, records }: Prepared,
   outlet: Outlet,
   settled: Settled,
   options: RoundOptions,
 ): Promise<RoundEnd> {
   const { database, clock } = options;
-  const records = await render(stream, window.facts, options);
   const open = records.filter(({ id }) => !settled.accepted.has(id) && !settled.refused.has(id));
   const delivery = await deliver(open, outlet, { ...options.delivery, signal: options.signal });
   for (const id of delivery.accepted) settled.accepted.add(id);

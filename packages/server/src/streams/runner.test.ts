@@ -19,9 +19,13 @@ import { hexId, uuidv7 } from '../platform/ids.ts';
 import { silentLog } from '../platform/log.ts';
 import { listDeadLetters, replayDeadLetters } from './dead-letter.ts';
 import { eraseStreams } from './erase.ts';
+import { createStreamFeed } from './feed.ts';
+import { type Outlet, OutletError } from './outlets/outlet.ts';
+import { newRoundState, runRound } from './round.ts';
 import { appendEvents, registerTestWorker, testRunner, testStreams } from './runner.test-support.ts';
 import type { StreamRunner } from './runner.ts';
-import { type Stream, streamHold } from './stream.ts';
+import { selectStreamById } from './stream.sql.ts';
+import { type Stream, type StreamRow, streamHold } from './stream.ts';
 
 const hourMs = 3_600_000;
 const by = {
@@ -96,6 +100,11 @@ function inOrder(records: SeenRecord[]): boolean {
     last.set(key, n);
     return n > before;
   });
+}
+
+async function filesOf(prefix: string): Promise<string[]> {
+  const names = await readdir(`${folder}/lake/${prefix}`, { recursive: true });
+  return names.filter((name) => name.endsWith('.jsonl'));
 }
 
 async function settled(app: string, name = 'default'): Promise<Stream> {
@@ -355,4 +364,86 @@ test('files are written by the hour, and a repeat after a crash writes the same 
   });
   expect(await readdir(within)).toEqual(names);
   expect(idsOf(await read())).toEqual(ids);
+});
+
+test('a busy stream gets its files before their time', async () => {
+  const app = await createApplication();
+  await put(app, 's3://lake/busy', 'files', { flushSeconds: 900 });
+  await start();
+  await append(app, 'a', 10);
+  for (const part of ['b', 'c']) await append(app, part, 2_500);
+  await waitFor('the file', async () => (await streams.get(app, 'files')).delivered === 5_010);
+  expect(await filesOf('busy')).toHaveLength(1);
+  await append(app, 'd', 10);
+  await waitFor('the queue', async () => (await streams.get(app, 'files')).waitingFacts === 10);
+  offsetMs += 901_000;
+  await waitFor('the rest', async () => (await streams.get(app, 'files')).delivered === 5_020);
+  expect(await filesOf('busy')).toHaveLength(2);
+});
+
+test('the next window is read while one is on its way, and what failed of it is not lost', async () => {
+  const app = await createApplication();
+  const stream = await put(app, kinesisArn);
+  const runner = await start();
+  await append(app, 'x', 100);
+  await settled(app);
+  await runner.stop();
+  const workerId = uuidv7();
+  await registerTestWorker(database, workerId);
+  const feed = createStreamFeed({ database, log: silentLog, onSlices: () => undefined });
+  const ids: string[] = [];
+  for (const part of ['a', 'b', 'c']) ids.push(...(await append(app, part, 4_000, 2_000)));
+  feed.start();
+  await waitFor('the queue', async () => (await streams.get(app, 'default')).waitingFacts === 12_000);
+  await feed.stop();
+  await database.query('update streams set worker_id = $1', [workerId]);
+  const taken: string[] = [];
+  let reads = 0;
+  const counting: typeof database = {
+    ...database,
+    transaction(work) {
+      reads++;
+      return database.transaction(work);
+    },
+  };
+  let down = false;
+  const outlet: Outlet = {
+    limits: {
+      records: 10_000,
+      bytes: 1e9,
+      recordBytes: 1e9,
+      overheadBytes: 0,
+      concurrency: 1,
+      order: 'request',
+    },
+    async put(records) {
+      if (down) throw new OutletError('unavailable', 'down');
+      if (taken.length === 0) await waitFor('reading ahead', async () => reads === 2);
+      taken.push(...records.map(({ json }) => (JSON.parse(json) as SeenRecord).attributes.id!));
+      return records.map(() => 'accepted' as const);
+    },
+    close: async () => undefined,
+  };
+  const state = newRoundState();
+  const round = async () => {
+    const { rows } = await database.query<StreamRow>(selectStreamById(stream.id));
+    return await runRound(rows[0]!, outlet, state, {
+      database: counting,
+      clock,
+      workerId,
+      accountId: '123456789012',
+      activityIds: async () => new Map(),
+      backoffMs: { first: 1, longest: 1 },
+      delivery: {},
+      signal: new AbortController().signal,
+    });
+  };
+  expect(await round()).toBe('more');
+  expect(taken.length).toBeLessThan(12_000);
+  down = true;
+  expect(await round()).toBe('failed');
+  expect(state.ahead).toBeUndefined();
+  down = false;
+  while ((await round()) === 'more');
+  expect(taken).toEqual(ids);
 });

@@ -16,7 +16,15 @@ import {
   selectIdleOverdue,
   selectShare,
 } from './queue.sql.ts';
-import { type BackoffMs, fail, parkOverdue, runRound, type Settled, tryForMs } from './round.ts';
+import {
+  type BackoffMs,
+  fail,
+  newRoundState,
+  parkOverdue,
+  type RoundState,
+  runRound,
+  tryForMs,
+} from './round.ts';
 import type { ActivityIds } from './source.ts';
 import { selectStreamById } from './stream.sql.ts';
 import { openSecrets, type StreamRow } from './stream.ts';
@@ -59,7 +67,7 @@ interface Opened {
   outlet: Outlet;
   /** A changed stream gets a new outlet. */
   modifiedAt: number;
-  settled: Settled;
+  state: RoundState;
 }
 
 /**
@@ -113,6 +121,11 @@ export function createStreamRunner(options: StreamRunnerOptions): StreamRunner {
     );
     for (const { id } of rows) {
       const work = deliverStream(id)
+        .finally(() => {
+          // By its next turn it may be old: facts are erased, streams change hands.
+          const entry = opened.get(id);
+          if (entry) entry.state.ahead = undefined;
+        })
         .catch((error: unknown) => {
           log.warn({ err: error, streamId: id }, 'a stream could not be worked on; it is tried again');
         })
@@ -139,8 +152,8 @@ export function createStreamRunner(options: StreamRunnerOptions): StreamRunner {
   async function tryRound(stream: StreamRow) {
     const common = { database, clock, workerId, backoffMs };
     try {
-      const { outlet, settled } = await open(stream);
-      return await runRound(stream, outlet, settled, {
+      const { outlet, state } = await open(stream);
+      return await runRound(stream, outlet, state, {
         ...common,
         accountId: options.accountId,
         activityIds: options.activityIds,
@@ -163,7 +176,7 @@ export function createStreamRunner(options: StreamRunnerOptions): StreamRunner {
     if (known?.modifiedAt === modifiedAt) return known;
     await close(stream.id);
     const outlet = await openOutlet(stream, openSecrets(secrets, stream), options);
-    const entry: Opened = { outlet, modifiedAt, settled: { accepted: new Set(), refused: new Map() } };
+    const entry: Opened = { outlet, modifiedAt, state: newRoundState() };
     opened.set(stream.id, entry);
     return entry;
   }

@@ -4,6 +4,8 @@ import { ObjectError, type ObjectStore } from '../../platform/objects.ts';
 import { parseFilesPrefix } from '../destination.ts';
 import { type OutgoingRecord, type Outlet, OutletError } from './outlet.ts';
 
+const pieceLength = 64 * 1024;
+
 /**
  * Newline JSON in the object store: `<prefix>/2026/11/22/07/<stream>-<first record>.jsonl[.gz]`, by the hour (UTC) of
  * arrival. A file is named by its first record: whoever writes what follows the stream's cursor again, after a crash,
@@ -50,8 +52,16 @@ export function createFilesOutlet(options: {
   }
 }
 
+/** Lines in pieces of some size: each piece is a write. */
 function* linesOf(records: readonly OutgoingRecord[]): Generator<Buffer> {
-  for (const { json } of records) yield Buffer.from(`${json}\n`);
+  let piece = '';
+  for (const { json } of records) {
+    piece += `${json}\n`;
+    if (piece.length < pieceLength) continue;
+    yield Buffer.from(piece);
+    piece = '';
+  }
+  if (piece) yield Buffer.from(piece);
 }
 
 /** `2026/11/22/07`. */
