@@ -16,6 +16,7 @@ import { expect, test } from 'vitest';
 import { testDatabase } from '../../../../../tests/support/database.ts';
 import { sendSigned } from '../../../../../tests/support/signed-request.ts';
 import { wireServer } from '../../../../../tests/support/wire.ts';
+import { deleteApplication } from '../../accounts/index.ts';
 
 const database = await testDatabase();
 const server = await wireServer({ database, services: { endpointsPerUser: 15 } });
@@ -173,4 +174,17 @@ test('RemoveAttributes removes for good, by name and by pattern, and says what i
     'expected one of endpoint-custom-attributes',
   );
   await expect(remove('endpoint-user-attributes', [])).rejects.toThrow('$.Blacklist');
+});
+
+test('an endpoint that comes while its application is being deleted is not left behind', async () => {
+  const app = await application();
+  const late = await database.transaction(async (tx) => {
+    await deleteApplication(tx, app);
+    const update = expect(batch(app, [{ Id: 'late' }])).rejects.toThrow(NotFoundException);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return [update];
+  });
+  await late[0];
+  const { rowCount } = await database.query('select from endpoints where application_id = $1', [app]);
+  expect(rowCount).toBe(0);
 });

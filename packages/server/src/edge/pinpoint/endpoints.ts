@@ -1,4 +1,4 @@
-import { applicationExists } from '../../accounts/index.ts';
+import { applicationExists, holdApplication } from '../../accounts/index.ts';
 import {
   type AttributeType,
   deleteEndpoint,
@@ -85,7 +85,6 @@ async function upsert(
   pathOf?: (index: number) => string,
   guard?: EndpointGuard,
 ): Promise<void> {
-  await requireApplication(ctx, applicationId);
   for (const { Id } of items) {
     if (Id !== undefined && (Id.length === 0 || Id.length > maxIdLength)) {
       throw badMember('EndpointId', `expected 1 to ${maxIdLength} characters`);
@@ -99,9 +98,11 @@ async function upsert(
     limits,
     ...(guard ? { guard } : {}),
   };
-  await repeatableTransaction(ctx.database, (tx) =>
-    upsertEndpoints(tx, applicationId, items, options, pathOf),
-  );
+  await repeatableTransaction(ctx.database, async (tx) => {
+    // A deletion of the application waits, or is seen: nothing is written that its erasure would miss.
+    await holdApplication(tx, applicationId);
+    await upsertEndpoints(tx, applicationId, items, options, pathOf);
+  });
 }
 
 async function requireApplication(ctx: OperationContext, id: string): Promise<void> {
