@@ -48,29 +48,28 @@ test('no bytes whatever make a 500', async () => {
     randomBytes(2_000),
     Buffer.from([0xff, 0xfe, 0x00]),
   ];
+  const variants: Record<string, string>[] = [
+    {},
+    { 'content-encoding': 'gzip' },
+    { 'content-type': 'text/plain' },
+    { 'content-encoding': 'br' },
+  ];
+  const answers: [string, string, number][] = [];
+  const ask = async (path: string, body: string | Buffer, headers: Record<string, string>) => {
+    const { status, text } = await post(path, body, headers);
+    answers.push([`${path} ${String(body).slice(0, 50)}`, text.slice(0, 200), status]);
+  };
   for (const path of doors()) {
     for (const body of bodies) {
-      for (const headers of [
-        {},
-        { 'content-encoding': 'gzip' },
-        { 'content-type': 'text/plain' },
-        { 'content-encoding': 'br' },
-      ] as Record<string, string>[]) {
-        const { status, text } = await post(path, body, headers);
-        expect([path, String(body).slice(0, 50), status >= 500, text.slice(0, 200)]).toEqual([
-          path,
-          String(body).slice(0, 50),
-          false,
-          text.slice(0, 200),
-        ]);
-      }
       const packed = gzipSync(body);
-      expect((await post(path, packed, { 'content-encoding': 'gzip' })).status).toBeLessThan(500);
-      expect(
-        (await post(path, packed.subarray(0, packed.length - 3), { 'content-encoding': 'gzip' })).status,
-      ).toBeLessThan(500);
+      await Promise.all([
+        ...variants.map((headers) => ask(path, body, headers)),
+        ask(path, packed, { 'content-encoding': 'gzip' }),
+        ask(path, packed.subarray(0, packed.length - 3), { 'content-encoding': 'gzip' }),
+      ]);
     }
   }
+  expect(answers.filter(([, , status]) => status >= 500)).toEqual([]);
 });
 
 test('no value whatever makes a 500, and none stops a subscriber', async () => {
@@ -109,22 +108,22 @@ test('no value whatever makes a 500, and none stops a subscriber', async () => {
   ];
   for (const type of ['track', 'identify', 'alias']) {
     for (const field of fields) {
-      for (const value of values) {
-        const base: Record<string, string> = {
-          anonymousId: `"${randomUUID()}"`,
-          messageId: `"${randomUUID()}"`,
-          event: '"e"',
-          groupId: '"g"',
-          userId: type === 'alias' ? '"u"' : 'null',
-          previousId: `"${randomUUID()}"`,
-        };
-        base[field] = value;
-        const json = `{${Object.entries(base)
-          .map(([name, text]) => `"${name}":${text}`)
-          .join(',')}}`;
-        const { status, text } = await post(`/v1/${type}`, json);
-        if (status >= 500) throw new Error(`${type} ${field} ${value.slice(0, 40)} ${text}`);
-      }
+      await Promise.all(
+        values.map(async (value) => {
+          const message = {
+            anonymousId: `"${randomUUID()}"`,
+            messageId: `"${randomUUID()}"`,
+            event: '"e"',
+            groupId: '"g"',
+            userId: type === 'alias' ? '"u"' : 'null',
+            previousId: `"${randomUUID()}"`,
+            [field]: value,
+          };
+          const members = Object.entries(message).map(([name, text]) => `"${name}":${text}`);
+          const { status, text } = await post(`/v1/${type}`, `{${members.join(',')}}`);
+          if (status >= 500) throw new Error(`${type} ${field} ${value.slice(0, 40)} ${text}`);
+        }),
+      );
     }
   }
   const event = (more: object) => ({ EventType: 'x', Timestamp: new Date().toISOString(), ...more });

@@ -429,6 +429,13 @@ test('NATS JetStream gets each record once, though it is sent again', async () =
     json: { destination: `${nats.url}/app.events`, settings: { user: 'pr', password: 'secret' } },
   });
   expect(await product.json(path)).toMatchObject({ settings: { user: 'pr' }, secretNames: ['password'] });
+  // The password is not shown to another server.
+  const elsewhere = `/api/apps/${app}/streams/elsewhere`;
+  const given = { destination: `${nats.url}/app.events`, settings: { user: 'pr', password: 'secret' } };
+  await product.json(elsewhere, { method: 'PUT', json: given });
+  const moved = { destination: 'nats://127.0.0.1:9/app.events', state: 'paused' };
+  expect(await product.json(elsewhere, { method: 'PUT', json: moved })).toMatchObject({ secretNames: [] });
+  await product.request(elsewhere, { method: 'DELETE' });
   // No JetStream stream listens yet.
   await putEvents(app, 'phone', ['one', 'two']);
   await waitFor('the error', async () =>

@@ -3,7 +3,13 @@ import type { Database, Queryable } from '../platform/database.ts';
 import { badMember, CallerError, notFound } from '../platform/errors.ts';
 import { hexId } from '../platform/ids.ts';
 import type { Secrets } from '../platform/secrets.ts';
-import { type Destination, parseDestination, parseFilesPrefix, type StreamKind } from './destination.ts';
+import {
+  type Destination,
+  parseDestination,
+  parseFilesPrefix,
+  parseNatsUrl,
+  type StreamKind,
+} from './destination.ts';
 import { mergeSettings, type SecretValues, type SettingValues } from './settings.ts';
 import {
   countStreams,
@@ -81,7 +87,7 @@ export interface Streams {
   get(applicationId: string, name: string): Promise<Stream>;
   /**
    * Makes or changes a stream. A new one begins with what arrives from now on; of a changed one, what waits goes to
-   * where it says now. Settings that are not named stay, as long as the kind does.
+   * where it says now. Settings that are not named stay, as long as the kind does, and for NATS the server.
    * `path` is how the caller calls the destination. A principal needs the bucket of files in its scope.
    */
   put(
@@ -139,7 +145,7 @@ export function createStreams({ database, secrets, allowPrivateHosts }: StreamsO
       function valuesOf(given: StreamDefinition, { kind, text }: Destination, old: StreamRow | undefined) {
         const id = old?.id ?? hexId();
         const stored =
-          old?.kind === kind
+          old?.kind === kind && mayKeepSecrets(kind, old.destination, text)
             ? { settings: old.settings, secrets: openSecrets(secrets, old) }
             : { settings: {}, secrets: {} };
         const merged = mergeSettings(kind, given.settings ?? {}, stored);
@@ -174,6 +180,13 @@ export function createStreams({ database, secrets, allowPrivateHosts }: StreamsO
       return secret;
     },
   };
+}
+
+/** A password and a token are shown to the server as they are, so they are not for another one than they were given for. */
+function mayKeepSecrets(kind: StreamKind, before: string, now: string): boolean {
+  if (kind !== 'nats') return true;
+  const [old, target] = [parseNatsUrl(before), parseNatsUrl(now)];
+  return old?.host === target?.host && old?.port === target?.port && (!old?.tls || target?.tls === true);
 }
 
 async function refuseTooMany(db: Queryable, applicationId: string): Promise<void> {
