@@ -27,7 +27,7 @@ function touches(query: AttributionQuery): Sql {
       and (payload -> 'machine') is distinct from 'true'::jsonb
       and dispatch_id in (
         select id from dispatches
-        where application_id = ${query.applicationId} and campaign_id = ${query.campaignId}))`;
+        where application_id = ${query.applicationId} and campaign_id = ${query.campaignId} and kind = 'campaign'))`;
 }
 
 export function selectTouches(query: AttributionQuery): Sql {
