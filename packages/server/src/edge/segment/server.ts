@@ -11,7 +11,7 @@ import { type Database, isConnectionError } from '../../platform/database.ts';
 import { CallerError, type ErrorCode } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
 import type { Log } from '../../platform/log.ts';
-import { discardBody, parseJson } from '../aws/body.ts';
+import { discardBody, parseJson, type Room, withRoom } from '../aws/body.ts';
 import { allowOrigin, answerPreflight, endpointTokenHeader } from '../publishable/cors.ts';
 import type { PublishableDoor } from '../publishable/door.ts';
 import { readRequestBody } from './body.ts';
@@ -106,7 +106,7 @@ async function answer(
       response.setHeader('allow', 'POST, OPTIONS');
       throw new CallerError('method_not_allowed', `This path takes POST, not ${request.method}`);
     }
-    const delivery = await deliver(options, call, request, response);
+    const delivery = await withRoom((room) => deliver(options, call, request, response, room));
     sendDelivery(response, call, delivery);
   } catch (error) {
     const callerError = toCallerError(error);
@@ -137,6 +137,7 @@ async function deliver(
   call: CallType | 'batch',
   request: IncomingMessage,
   response: ServerResponse,
+  room: Room,
 ): Promise<Result> {
   const { ingest, publishable: door } = options;
   const admit = async (writeKey: string) => {
@@ -146,7 +147,7 @@ async function deliver(
   };
   const headerKey = writeKeyOfHeader(request);
   let sender = headerKey === undefined ? undefined : await admit(headerKey);
-  const body = parseJson(await readRequestBody(request));
+  const body = parseJson(await readRequestBody(request, room));
   if (!isObject(body)) throw new CallerError('bad_request', '$: expected a JSON object', '$');
   if (!sender) {
     const bodyKey = textOf(body, 'writeKey');
