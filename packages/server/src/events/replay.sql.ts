@@ -1,7 +1,6 @@
 import sql, { type Sql } from 'sql-template-tag';
-import { factColumns } from './facts.sql.ts';
 import type { Batch } from './slice.ts';
-import { ofTypes } from './subscribers.sql.ts';
+import { ofTypes, selectBatchFacts, selectPartOfBatch } from './subscribers.sql.ts';
 
 interface Wanted {
   types: readonly string[];
@@ -15,18 +14,16 @@ function wanted({ types, applicationIds }: Wanted): Sql {
 /** Facts of whole batches, in no order. */
 export function selectReplayedFacts(batches: readonly Batch[], only: Wanted): Sql {
   const days = batches.map((batch) => batch.day).sort();
-  return sql`select ${factColumns} from events
-    where day between ${days[0]} and ${days.at(-1)}
-      and batch_id = any (${batches.map((batch) => batch.batchId)}::uuid[]) ${wanted(only)}`;
+  const ids = batches.map((batch) => batch.batchId);
+  return selectBatchFacts([days[0]!, days.at(-1)!], ids, wanted(only));
 }
 
 export function selectReplayedPart(
   batch: Batch,
-  [fromSeq, toSeq]: readonly [from: number, to: number],
+  part: readonly [from: number, to: number],
   only: Wanted,
 ): Sql {
-  return sql`select ${factColumns} from events
-    where day = ${batch.day} and batch_id = ${batch.batchId} and seq >= ${fromSeq} and seq < ${toSeq} ${wanted(only)}`;
+  return selectPartOfBatch(batch.day, batch.batchId, part, wanted(only));
 }
 
 export function lockCursorWaiting(name: string): Sql {

@@ -44,13 +44,15 @@ export function selectBatches(afterPosition: number, limit: number): Sql {
     where position > ${afterPosition} order by position limit ${limit}`;
 }
 
+/** `offset 0`: by their batches in any case, not by the index on application and type, in which lies the whole day. */
 export function selectBatchFacts(
   days: readonly [first: string, last: string],
   batchIds: readonly string[],
   wanted: Sql = empty,
 ): Sql {
-  return sql`select ${factColumns} from events
-    where day between ${days[0]} and ${days[1]} and batch_id = any (${batchIds}::uuid[]) ${wanted}`;
+  return sql`select ${factColumns} from (
+      select * from events where day between ${days[0]} and ${days[1]} and batch_id = any (${batchIds}::uuid[]) offset 0
+    ) of_batches where true ${wanted}`;
 }
 
 export function selectPartOfBatch(
@@ -59,8 +61,9 @@ export function selectPartOfBatch(
   [fromSeq, toSeq]: readonly [from: number, to: number],
   wanted: Sql = empty,
 ): Sql {
-  return sql`select ${factColumns} from events
-    where day = ${day} and batch_id = ${batchId} and seq >= ${fromSeq} and seq < ${toSeq} ${wanted} order by seq`;
+  return sql`select ${factColumns} from (
+      select * from events where day = ${day} and batch_id = ${batchId} and seq >= ${fromSeq} and seq < ${toSeq} offset 0
+    ) of_batch where true ${wanted} order by seq`;
 }
 
 /** Facts of these applications; undefined means all. */

@@ -7,6 +7,9 @@ const streamed = sql`(starts_with(e.type, 'event.') or starts_with(e.type, 'mess
 /** Looked at before the facts are. */
 export const selectAnyStream = 'select exists (select from streams) as found';
 
+// Facts are found by their batch: without `offset 0` the planner may prefer the index on application and type, by which
+// it reads the application's whole day for each batch.
+
 /**
  * Notes for each stream which of these batches hold facts of its application. `arrivals` are the batches' times in
  * milliseconds; a stream gets what arrived after it was made. The limit keeps each batch a look at the index: a young
@@ -19,8 +22,9 @@ export function insertSlices(batches: readonly Batch[], arrivals: readonly numbe
         ${batches.map(({ batchId }) => batchId)}::uuid[], ${arrivals.map((at) => new Date(at))}::timestamptz[])
       as b (position, day, batch_id, arrived_at)
     cross join lateral (
-      select e.application_id, count(*)::int as facts from events e
-      where e.day = b.day and e.batch_id = b.batch_id and ${streamed} group by e.application_id
+      select e.application_id, count(*)::int as facts
+      from (select type, application_id from events where day = b.day and batch_id = b.batch_id offset 0) e
+      where ${streamed} group by e.application_id
     ) found
     join streams s on s.application_id = found.application_id and b.arrived_at >= s.created_at - interval '1 second'
     on conflict do nothing`;
@@ -74,9 +78,11 @@ export function selectFacts(
             ${ranges.map(({ toSeq }) => toSeq)}::int[])
           as q (position, day, batch_id, from_seq, to_seq)
         cross join lateral (
-          select ${factColumns} from events e
-          where e.day = q.day and e.batch_id = q.batch_id and e.application_id = ${applicationId}
-            and e.seq >= q.from_seq and e.seq < q.to_seq and ${streamed}
+          select ${factColumns} from (
+            select * from events
+            where day = q.day and batch_id = q.batch_id and seq >= q.from_seq and seq < q.to_seq offset 0
+          ) e
+          where e.application_id = ${applicationId} and ${streamed}
           order by e.seq limit ${limit}
         ) fact
         order by q.position, fact.seq limit ${limit}
