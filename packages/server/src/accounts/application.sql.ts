@@ -15,8 +15,18 @@ export const selectApplications = (ids: string[] | undefined, after: string, lim
 /** Held by whoever writes what belongs to an application, until its transaction ends; the deletion waits for them. */
 const applicationLock = (id: string): Sql => sql`hashtextextended(${'application '} || ${id}::text, 0)`;
 
-export const shareApplication = (id: string): Sql =>
-  sql`select pg_advisory_xact_lock_shared(${applicationLock(id)})`;
+/** Named, as each transaction of the ingest begins with it. */
+export const shareApplication = (id: string) => ({
+  name: 'applications-share',
+  text: `select pg_advisory_xact_lock_shared(hashtextextended('application ' || $1::text, 0))`,
+  values: [id],
+});
+
+export const selectApplicationExists = (id: string) => ({
+  name: 'applications-exists',
+  text: 'select exists (select from applications where id = $1) as found',
+  values: [id],
+});
 
 /** The application is gone with this statement; what other rooms hold of it is marked for erasure. */
 export const deleteApplicationRow = (id: string): Sql => sql`

@@ -7,6 +7,7 @@ import {
   forgetDeletedApplication,
   insertApplication,
   selectApplication,
+  selectApplicationExists,
   selectApplications,
   selectDeletedApplications,
   shareApplication,
@@ -42,8 +43,8 @@ export async function getApplication(db: Queryable, id: string): Promise<Applica
 }
 
 export async function applicationExists(db: Queryable, id: string): Promise<boolean> {
-  const { rows } = await db.query(selectApplication(id));
-  return rows.length > 0;
+  const { rows } = await db.query<{ found: boolean }>(selectApplicationExists(id));
+  return rows[0]!.found;
 }
 
 /**

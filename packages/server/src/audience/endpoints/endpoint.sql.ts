@@ -201,7 +201,10 @@ export async function insertEndpoints(
   });
 }
 
-/** Writes the rows, which the caller has locked. */
+/**
+ * Writes the rows, which the caller has locked: so each is found by its key and stays where it was found. Joined by the
+ * key, PostgreSQL would rather read the whole table once it thinks that the application has most of it.
+ */
 export async function updateEndpoints(
   db: Queryable,
   applicationId: string,
@@ -213,8 +216,10 @@ export async function updateEndpoints(
         status = r."status", user_id = r."userId", attributes = r."attributes", metrics = r."metrics",
         demographic = r."demographic", location = r."location", request_id = r."requestId",
         effective_at = to_timestamp(r."effectiveAt" / 1000.0::float8)
-      from ${record}
-      where e.application_id = (select $1::text) and e.id = r."id"`,
+      from ${record} cross join lateral (
+        select at.ctid as place from endpoints at where at.application_id = $1 and at.id = r."id" offset 0
+      ) as found
+      where e.ctid = found.place`,
     values: [applicationId, JSON.stringify(rows)],
   });
 }
@@ -230,12 +235,15 @@ export async function insertUsers(db: Transaction, applicationId: string, rows: 
   });
 }
 
+/** As updateEndpoints, for users. */
 export async function updateUsers(db: Queryable, applicationId: string, rows: UserRow[]): Promise<void> {
   await db.query({
     name: 'users-update',
     text: `update users u set attributes = r.attributes
-      from jsonb_to_recordset($2::jsonb) as r (id text, attributes jsonb)
-      where u.application_id = (select $1::text) and u.id = r.id`,
+      from jsonb_to_recordset($2::jsonb) as r (id text, attributes jsonb) cross join lateral (
+        select at.ctid as place from users at where at.application_id = $1 and at.id = r.id offset 0
+      ) as found
+      where u.ctid = found.place`,
     values: [applicationId, JSON.stringify(rows)],
   });
 }
