@@ -171,3 +171,14 @@ test('many records that are too long are refused each, and never taken for the o
   const judged = await deliver(long, judging, options);
   expect([judged.failure, judged.refused.size]).toEqual([undefined, 30]);
 });
+
+test('few keys take no more requests than one lane would', async () => {
+  const few = outletOf({ concurrency: 4 });
+  await deliver(records(400, 40), few, options);
+  expect(few.requests.map((request) => request.length)).toEqual(Array(10).fill(40));
+  expect(orderKept(few)).toBe(true);
+  const many = outletOf({ concurrency: 4, records: 10 });
+  await deliver(records(400, 40), many, options);
+  expect(many.requests.length).toBeGreaterThan(10);
+  expect([many.accepted.length, orderKept(many)]).toEqual([400, true]);
+});

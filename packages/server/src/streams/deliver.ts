@@ -34,14 +34,14 @@ export async function deliver(
   options: DeliveryOptions,
 ): Promise<Delivery> {
   const delivery: Delivery = { accepted: new Set(), refused: new Map(), tooLong: 0 };
-  const { recordBytes, overheadBytes, concurrency } = outlet.limits;
-  const lanes: Lane[] = Array.from({ length: concurrency }, () => new Lane(outlet));
+  const { recordBytes, overheadBytes } = outlet.limits;
+  const lanes: Lane[] = Array.from({ length: lanesFor(records, outlet) }, () => new Lane(outlet));
   for (const record of records) {
     const bytes = Buffer.byteLength(record.json) + overheadBytes;
     if (bytes > recordBytes) {
       delivery.refused.set(record.id, `${bytes} bytes are more than the ${recordBytes} of one record`);
       delivery.tooLong++;
-    } else lanes[concurrency === 1 ? 0 : hash(record.key) % concurrency]!.add(record, bytes);
+    } else lanes[lanes.length === 1 ? 0 : hash(record.key) % lanes.length]!.add(record, bytes);
   }
   await Promise.all(lanes.map((lane) => runLane(lane, outlet, delivery, options)));
   if (isDoubtful(delivery)) {
@@ -50,6 +50,14 @@ export async function deliver(
     delivery.failure ??= new OutletError('unavailable', `every record is refused: ${words}`);
   }
   return delivery;
+}
+
+/** Where a request holds one record of each key, few keys side by side would be more requests in the same time. */
+function lanesFor(records: readonly OutgoingRecord[], outlet: Outlet): number {
+  const { concurrency, order, records: inRequest } = outlet.limits;
+  if (order !== 'key' || concurrency === 1) return concurrency;
+  const keys = new Set(records.map(({ key }) => key)).size;
+  return Math.max(1, Math.min(concurrency, Math.ceil(keys / inRequest)));
 }
 
 async function runLane(
