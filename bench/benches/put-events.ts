@@ -1,14 +1,11 @@
-import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { CreateAppCommand } from '@aws-sdk/client-pinpoint';
 import type { Database } from '../../packages/server/src/platform/database.ts';
 import { sign } from '../../tests/support/signed-request.ts';
 import { type Bench, type BenchContext, type Measure, scaled } from '../bench.ts';
-import { endWithUs } from '../support/children.ts';
 import { copyIn, copyOut } from '../support/copy.ts';
 import { median, percentile, perSecond, rounded, timed } from '../support/figures.ts';
+import { startNoopServer } from '../support/noop-server.ts';
 import { residentMb, sampleMemory } from '../support/processes.ts';
 import { type ReadyRequest, readyRequest, sendRequests } from '../support/raw-requests.ts';
 import { type BenchServer, benchKey, startServer } from '../support/server.ts';
@@ -176,15 +173,7 @@ async function measureBatches(
 
 async function measureSingles(context: BenchContext, server: BenchServer, app: string): Promise<Measure> {
   const count = scaled(context, 30_000, 2_000);
-  const noop = spawn(
-    process.execPath,
-    [fileURLToPath(new URL('../support/noop-server.ts', import.meta.url))],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  endWithUs(noop);
-  const [said] = (await once(noop.stdout, 'data')) as [Buffer];
+  const noop = await startNoopServer();
   const [ours, bare]: number[][] = [[], []];
   for (let round = 0; round <= rounds; round++) {
     const requests = makeRequests(server, app, count, 1);
@@ -193,12 +182,12 @@ async function measureSingles(context: BenchContext, server: BenchServer, app: s
       connections: 64,
       expect: 202,
     });
-    const empty = await sendRequests(Number(said.toString()), requests, { connections: 64, expect: 202 });
+    const empty = await sendRequests(noop.port, requests, { connections: 64, expect: 202 });
     if (round === 0) continue;
     ours!.push(own.ms / count);
     bare!.push(empty.ms / count);
   }
-  noop.kill('SIGKILL');
+  noop.stop();
   const [own, empty] = [median(ours!), median(bare!)];
   return {
     name: 'put-events single',

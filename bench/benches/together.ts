@@ -8,6 +8,7 @@ import { type Bench, type Measure, scaled } from '../bench.ts';
 import { fillEndpoints } from '../support/audience.ts';
 import { createApplication, createEverybody, smsBody } from '../support/campaign.ts';
 import { rounded } from '../support/figures.ts';
+import { startNoopServer } from '../support/noop-server.ts';
 import { residentMb } from '../support/processes.ts';
 import { type ReadyRequest, readyRequest, sendRequests } from '../support/raw-requests.ts';
 import { type BenchServer, benchKey, startServer } from '../support/server.ts';
@@ -164,16 +165,15 @@ export const together: Bench = {
   async run(context) {
     const seconds = scaled(context, 600, 20);
     const database = await context.database();
+    const receiver = await startNoopServer();
     const server = await startServer({ databaseUrl: database.url, directory: context.directory });
     try {
       const port = Number(new URL(server.url).port);
       const applicationId = await createApplication(server, 'SMS');
       await fillEndpoints(database, applicationId, { count: endpoints, channel: 'SMS' });
       await createTriggered(server, applicationId);
-      const WriteEventStream = {
-        DestinationStreamArn: 's3://bench/stream',
-        RoleArn: 'arn:aws:iam::0:role/x',
-      };
+      const DestinationStreamArn = `http://127.0.0.1:${receiver.port}/`;
+      const WriteEventStream = { DestinationStreamArn, RoleArn: 'arn:aws:iam::0:role/x' };
       await server.client.send(new PutEventStreamCommand({ ApplicationId: applicationId, WriteEventStream }));
       await context.quiet();
       const watching = watch(server, database, applicationId);
@@ -181,6 +181,7 @@ export const together: Bench = {
       return measuresOf(await watching.stop(), put, seconds);
     } finally {
       await server.stop();
+      receiver.stop();
     }
   },
 };

@@ -1,23 +1,14 @@
-// node bench/support/noop-server.ts: a node:http server that reads a body and stores nothing; prints its port.
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { endWithUs } from './children.ts';
 
-const reply = JSON.stringify({
-  Results: {
-    e: {
-      EndpointItemResponse: { Message: 'Accepted', StatusCode: 202 },
-      EventsItemResponse: { x: { Message: 'Accepted', StatusCode: 202 } },
-    },
-  },
-});
+const program = fileURLToPath(new URL('./noop-program.ts', import.meta.url));
 
-const server = createServer((request, response) => {
-  const chunks: Buffer[] = [];
-  request.on('data', (chunk: Buffer) => chunks.push(chunk));
-  request.on('end', () => {
-    response
-      .writeHead(202, { 'content-type': 'application/json', 'content-length': reply.length })
-      .end(reply);
-  });
-});
-server.listen(0, '127.0.0.1', () => console.log((server.address() as AddressInfo).port));
+/** A node:http server in a process of its own that reads bodies, stores nothing and answers 202. */
+export async function startNoopServer(): Promise<{ port: number; stop(): void }> {
+  const child = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'inherit'] });
+  endWithUs(child);
+  const [said] = (await once(child.stdout, 'data')) as [Buffer];
+  return { port: Number(said.toString()), stop: () => child.kill('SIGKILL') };
+}
