@@ -5,10 +5,10 @@ import {
   DeleteCampaignCommand,
   GetCampaignActivitiesCommand,
   GetCampaignCommand,
-  GetCampaignDateRangeKpiCommand,
   GetCampaignsCommand,
   GetCampaignVersionCommand,
   GetCampaignVersionsCommand,
+  GetJourneyDateRangeKpiCommand,
   UpdateCampaignCommand,
 } from '@aws-sdk/client-pinpoint';
 import { afterAll, expect, test } from 'vitest';
@@ -228,10 +228,10 @@ test('errors name the member; what is not built says so', async () => {
   await expect(create({ tags: { 'aws:x': '1' } })).rejects.toMatchObject({ name: 'BadRequestException' });
   await expect(
     client.send(
-      new GetCampaignDateRangeKpiCommand({
+      new GetJourneyDateRangeKpiCommand({
         ApplicationId,
-        CampaignId: hexId(),
-        KpiName: 'unique-deliveries',
+        JourneyId: hexId(),
+        KpiName: 'journey-emails-sent',
       }),
     ),
   ).rejects.toMatchObject({ $metadata: { httpStatusCode: 501 } });
