@@ -1,6 +1,6 @@
 import type { BehaviourCondition, Counted, EventFilter, Window } from './behaviour.ts';
 import type { SeenBehaviour } from './explain.ts';
-import { operatorWords } from './operators.ts';
+import { type MetricOperator, operatorWords } from './operators.ts';
 import { operation, shown } from './words.ts';
 
 /**
@@ -14,11 +14,19 @@ export function behaviourSentence(
 ): string {
   const { counted, operator, value, excluded } = condition;
   const last = seen.last === null ? '' : `, last at ${seen.last}`;
-  const wanted = `${excluded ? 'not ' : ''}${operatorWords[operator]} ${value}`;
+  const wanted = `${excluded ? 'not ' : ''}${countWords[operator]} ${value}`;
   const link = matches ? 'and' : 'but';
   const kept = seen.incomplete ? ' The window begins before the first day that the log still has.' : '';
   return `${subject(counted)} ${deed(counted, seen.count)}${during(counted.window)}${last}, ${link} ${wanted} ${value === 1 ? 'is' : 'are'} asked for.${kept}`;
 }
+
+const countWords: Record<MetricOperator, string> = {
+  GREATER_THAN: 'more than',
+  GREATER_THAN_OR_EQUAL: 'at least',
+  LESS_THAN: 'fewer than',
+  LESS_THAN_OR_EQUAL: 'at most',
+  EQUAL: 'exactly',
+};
 
 function subject({ scope }: Counted): string {
   return scope === 'USER' ? "The endpoint's user" : 'The endpoint';

@@ -1,7 +1,7 @@
 import sql, { empty, join, raw, type Sql } from 'sql-template-tag';
 import { eventFactType } from '../ingest/event.ts';
 import type { BehaviourCondition, Counted, EventFilter, Window } from './behaviour.ts';
-import { type Expression, leaf, not } from './expression.ts';
+import { type Conjunct, type Expression, leaf, not } from './expression.ts';
 import { holds, type MetricOperator } from './operators.ts';
 import { comparisons, instantRange } from './predicates.sql.ts';
 
@@ -28,9 +28,17 @@ export function behaviourExpression(condition: BehaviourCondition, joins: Behavi
   // Of a table that is joined from outside only the endpoints with a count have a row, so the test that 0 fails is the
   // one that lets PostgreSQL join from inside.
   const tested = zeroCounts ? negations[operator](value) : [{ operator, value }];
-  const count = countColumn(counted, joins, needsExact(operator, value));
+  const exact = needsExact(operator, value);
+  const number = countNumber(counted, joins, exact);
+  const count = raw(`b${number}.n`);
   const parts = tested.map((test) => sql`${count} ${raw(comparisons[test.operator])} ${test.value}::bigint`);
-  const expression = leaf(join(parts, ' or '), { nullable: true });
+  // Not where the number is compared with 0 in a way that says nothing, as `at least 0`.
+  const asksWhether = !exact && holds(1, operator, value) !== zeroCounts && !joins.fewEndpoints;
+  const expression = leaf(join(parts, ' or '), {
+    nullable: true,
+    count: number,
+    conjunct: asksWhether ? existence(counted, joins) : undefined,
+  });
   return zeroCounts !== excluded ? not(expression) : expression;
 }
 
@@ -59,12 +67,12 @@ const negations: Record<MetricOperator, (value: number) => Test[]> = {
   ],
 };
 
-/** The column with the count of one of the criteria; criteria that count the same share it. */
-function countColumn(counted: Counted, joins: BehaviourJoins, exact: boolean): Sql {
+/** Number of the join with the count of one of the criteria; criteria that count the same share it. */
+function countNumber(counted: Counted, joins: BehaviourJoins, exact: boolean): number {
   const key = JSON.stringify(counted);
   const known = joins.counts.get(key) ?? { number: joins.counts.size + 1, counted, exact };
   joins.counts.set(key, { ...known, exact: known.exact || exact });
-  return raw(`b${known.number}.n`);
+  return known.number;
 }
 
 /** How often, and when last: for explanations, of a statement about few endpoints. */
@@ -73,9 +81,10 @@ export function countedColumns(condition: BehaviourCondition, joins: BehaviourJo
   return sql`jsonb_build_object('count', ${alias}.n, 'last', ${alias}.last)`;
 }
 
-/** The joins of all counts, for `from`. */
-export function behaviourJoins(joins: BehaviourJoins): Sql[] {
-  return [...joins.counts.values()].map(({ number, counted, exact }) => {
+/** The joins of counts, for `from`: of all, or of those with these numbers. */
+export function behaviourJoins(joins: BehaviourJoins, numbers?: ReadonlySet<number>): Sql[] {
+  const wanted = [...joins.counts.values()].filter(({ number }) => numbers?.has(number) ?? true);
+  return wanted.map(({ number, counted, exact }) => {
     const alias = raw(`b${number}`);
     return joins.fewEndpoints
       ? sql`left join lateral (${countOfEndpoint(counted, joins)}) ${alias} on true`
@@ -103,21 +112,33 @@ function countOfEndpoint(counted: Counted, joins: BehaviourJoins): Sql {
 }
 
 /**
- * Counts of all endpoints, each key once. Materialised: PostgreSQL would evaluate it in every parallel worker; and apart
- * from the rest it can count in parallel itself.
+ * Counts of all endpoints, each key once. The limit, which no count reaches, keeps PostgreSQL from counting in every
+ * parallel worker the same; so it counts once, with workers of its own.
  */
 function countOfAll(counted: Counted, joins: BehaviourJoins, exact: boolean): Sql {
+  return sql`select ${keyOfFact(counted)} as key, ${count(counted, exact)} as n
+      from ${factsOfAll(counted, joins)} group by 1 limit ${Number.MAX_SAFE_INTEGER}`;
+}
+
+/** Whether there is any fact at all: without groups, as a semi- or anti-join that workers share. */
+function existence(counted: Counted, joins: BehaviourJoins): Conjunct {
+  const facts = sql`(select from ${factsOfAll(counted, joins)} and ${keyOfFact(counted)} = ${keyOf(counted, 'e')})`;
+  return { sql: sql`exists ${facts}`, complement: sql`not exists ${facts}` };
+}
+
+/** The facts that count, of all endpoints: what follows `from`. */
+function factsOfAll(counted: Counted, joins: BehaviourJoins): Sql {
   const isUser = counted.scope === 'USER';
-  return sql`with counted as materialized (
-      select ${isUser ? keyOf(counted, 'o') : sql`v.endpoint_id`} as key, ${count(counted, exact)} as n
-      from events v
+  return sql`events v
       ${isUser ? sql`join endpoints o on o.application_id = v.application_id and o.id = v.endpoint_id` : empty}
       ${dispatches(counted, joins)}
       where v.application_id = ${joins.applicationId} and ${types(counted, sql`v.type`)}
         and v.endpoint_id is not null and ${inWindow(counted.window, joins.now)} and ${meets(counted, joins)}
-        ${isUser ? sql`and ${ofUser(raw('o.user_id'))}` : empty}
-      group by 1
-    ) select key, n from counted`;
+        ${isUser ? sql`and ${ofUser(raw('o.user_id'))}` : empty}`;
+}
+
+function keyOfFact(counted: Counted): Sql {
+  return counted.scope === 'USER' ? keyOf(counted, 'o') : sql`v.endpoint_id`;
 }
 
 /** Whose count it is: the endpoint's, or its user's; an endpoint without a user stands for itself. */

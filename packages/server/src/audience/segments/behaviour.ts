@@ -29,7 +29,7 @@ export type Interaction = (typeof interactions)[number];
 
 /** When it must have happened: in the last so many hours or days, or from Start (included) to End (not included). */
 export type BehaviourWindow =
-  | { Last: number; Unit: (typeof units)[number] }
+  | { Last: number; Unit?: (typeof units)[number] }
   | { Start?: string; End?: string };
 
 /** How often, when, and whose deeds count; of both kinds of criteria. */

@@ -3,7 +3,7 @@ import { systemClock } from '../../platform/clock.ts';
 import type { Queryable } from '../../platform/database.ts';
 import type { BehaviourJoins } from './behaviour.sql.ts';
 import type { Condition, DimensionSet, Group, Join } from './criteria.ts';
-import { all, any, type Expression, everything, given, not, render } from './expression.ts';
+import { all, any, type Expression, everything, given, not, renderWhere } from './expression.ts';
 import {
   conditionExpression,
   fromEndpoints,
@@ -91,8 +91,10 @@ export function compileResolved(
   const tree: PredicateNode = onlyRegistered
     ? { ...node, expression: all([registered, node.expression]) }
     : node;
-  const from = fromEndpoints(compiler.joins);
-  const where = sql`e.application_id = ${applicationId} and ${render(tree.expression)}`;
+  const { where: met, counts } = renderWhere(tree.expression);
+  // For few endpoints every count is read, for explanations.
+  const from = fromEndpoints(compiler.joins, options.fewEndpoints ? undefined : counts);
+  const where = sql`e.application_id = ${applicationId} and ${met}`;
   return {
     members: sql`select e.id from ${from} where ${where}`,
     from,

@@ -10,17 +10,37 @@ export type Expression =
       nullable: boolean;
       /** Its exact complement, when there is a better form than `not coalesce(…)`; never NULL. */
       complement?: Sql;
+      /** Number of the count of behaviour that must be joined for it. */
+      count?: number;
+      /** A form for where it is one of the conditions that must all be met, which needs no count. */
+      conjunct?: Conjunct;
     }
   | { kind: 'all' | 'any'; of: Expression[] };
 
+/** A condition and its complement as PostgreSQL turns them into semi- and anti-joins; both of them never NULL. */
+export interface Conjunct {
+  sql: Sql;
+  complement: Sql;
+}
+
 export const everything: Expression = { kind: 'constant', value: true };
 
-export function leaf(statement: Sql, options: { nullable?: boolean; complement?: Sql } = {}): Expression {
+export function leaf(
+  statement: Sql,
+  options: {
+    nullable?: boolean;
+    complement?: Sql;
+    count?: number | undefined;
+    conjunct?: Conjunct | undefined;
+  } = {},
+): Expression {
   return {
     kind: 'leaf',
     sql: sql`(${statement})`,
     nullable: options.nullable ?? false,
     ...(options.complement && { complement: options.complement }),
+    ...(options.count !== undefined && { count: options.count }),
+    ...(options.conjunct && { conjunct: options.conjunct }),
   };
 }
 
@@ -75,8 +95,38 @@ export function not(expression: Expression): Expression {
         expression.complement ??
           (expression.nullable ? sql`not coalesce(${expression.sql}, false)` : sql`not ${expression.sql}`),
         // The complement of the complement must be two-valued as well.
-        { complement: isTrue(expression) },
+        {
+          complement: isTrue(expression),
+          count: expression.count,
+          conjunct: expression.conjunct && opposite(expression.conjunct),
+        },
       );
+  }
+}
+
+function opposite({ sql: met, complement }: Conjunct): Conjunct {
+  return { sql: complement, complement: met };
+}
+
+/**
+ * For all of a `where`: as `render`, with what must be met anyway in the form for that. Answers the numbers of the counts
+ * that the rest needs.
+ */
+export function renderWhere(expression: Expression): { where: Sql; counts: Set<number> } {
+  const parts = expression.kind === 'all' ? expression.of : [expression];
+  const counts = new Set<number>();
+  const rendered = parts.map((part) => {
+    if (part.kind === 'leaf' && part.conjunct) return part.conjunct.sql;
+    collectCounts(part, counts);
+    return render(part);
+  });
+  return { where: join(rendered, ' and '), counts };
+}
+
+function collectCounts(expression: Expression, counts: Set<number>): void {
+  if (expression.kind === 'leaf' && expression.count !== undefined) counts.add(expression.count);
+  if (expression.kind === 'all' || expression.kind === 'any') {
+    for (const part of expression.of) collectCounts(part, counts);
   }
 }
 

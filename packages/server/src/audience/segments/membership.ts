@@ -25,11 +25,12 @@ export interface SegmentCount {
 }
 
 /**
- * Counting behaviour makes one group for each endpoint in the window. PostgreSQL's defaults take handing groups over for so
- * expensive that it would count alone, and let them spill to the disk early.
+ * Counting behaviour goes through many facts and endpoints. PostgreSQL's defaults take sharing that with workers for too
+ * expensive, let groups spill to the disk early, and its guesses of how many facts fit are so low that it would look up
+ * endpoints one by one.
  */
 const countingSettings =
-  "set local parallel_tuple_cost = 0.001; set local parallel_setup_cost = 100; set local work_mem = '64MB'";
+  "set local parallel_tuple_cost = 0.001; set local parallel_setup_cost = 100; set local work_mem = '64MB'; set local enable_nestloop = off";
 
 /** @throws CallerError as `compileSegment` */
 export async function countSegment(

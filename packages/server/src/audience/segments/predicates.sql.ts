@@ -43,8 +43,8 @@ export const registered: Expression = leaf(sql`e.segment_id is null`, {
   complement: sql`(e.segment_id is not null)`,
 });
 
-/** `endpoints e` with its joins, for `from`. */
-export function fromEndpoints(joins: Joins): Sql {
+/** `endpoints e` with its joins, for `from`; of the counts of behaviour those with these numbers. */
+export function fromEndpoints(joins: Joins, counts?: ReadonlySet<number>): Sql {
   const parts: Sql[] = [sql`endpoints e`];
   if (joins.users)
     parts.push(sql`left join users u on u.application_id = e.application_id and u.id = e.user_id`);
@@ -65,7 +65,7 @@ export function fromEndpoints(joins: Joins): Sql {
       sql`left join segment_users ${alias} on ${alias}.application_id = e.application_id and ${alias}.segment_id = ${segmentId} and ${alias}.user_id = e.user_id`,
     );
   }
-  parts.push(...behaviourJoins(joins.behaviour));
+  parts.push(...behaviourJoins(joins.behaviour, counts));
   return join(parts, '\n');
 }
 
