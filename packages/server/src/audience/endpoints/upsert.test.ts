@@ -386,3 +386,54 @@ test('a batch reads about as many rows as it has, however wrong the statistics o
   expect(read).toBeGreaterThan(7 * 1000);
   expect(read).toBeLessThan(7 * 1000 * 20);
 });
+
+test('in a batch, an endpoint for which nothing is new is neither locked nor written', async () => {
+  const app = hexId();
+  const item = (id: string, plan: string) => ({
+    Id: id,
+    ChannelType: 'GCM',
+    Address: `token-${id}`,
+    Attributes: { plan: [plan] },
+    User: { UserId: `user-${id}`, UserAttributes: { name: [id] } },
+  });
+  await put(app, [item('a', 'free'), item('b', 'free')]);
+  const version = await rowVersion(app, 'a');
+  const client = await database.connect();
+  try {
+    await client.query('begin');
+    await client.query('select from endpoints where application_id = $1 and id = $2 for update', [app, 'a']);
+    const result = await put(app, [item('a', 'free'), item('b', 'pro'), item('c', 'free')]);
+    expect(result).toMatchObject({ created: 1, updated: 1 });
+    expect([...result.accepted].sort()).toEqual(['a', 'b', 'c']);
+    expect([...result.userIds].sort()).toEqual([
+      [0, 'user-a'],
+      [1, 'user-b'],
+      [2, 'user-c'],
+    ]);
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
+  expect(await rowVersion(app, 'a')).toBe(version);
+  expect((await get(app, 'b'))?.Attributes).toEqual({ plan: ['pro'] });
+});
+
+test('an endpoint for which nothing seems new takes part in what others of its batch do to it', async () => {
+  const app = hexId();
+  const [old, other] = [
+    { Id: 'old', ChannelType: 'EMAIL', Address: 'jo@example.com', User: { UserId: 'jo' } },
+    { Id: 'other', ChannelType: 'EMAIL', Address: 'al@example.com', User: { UserId: 'jo' } },
+  ];
+  await put(app, [old, other]);
+  // The address goes to `other` and back.
+  await put(app, [{ Id: 'other', Address: 'jo@example.com' }, old]);
+  expect((await get(app, 'old'))?.EndpointStatus).toBe('ACTIVE');
+  expect((await get(app, 'other'))?.EndpointStatus).toBe('INACTIVE');
+  const says = (Id: string, plan: string) => ({
+    Id,
+    User: { UserId: 'jo', UserAttributes: { plan: [plan] } },
+  });
+  await put(app, [says('old', 'free')]);
+  await put(app, [says('other', 'pro'), says('old', 'free')]);
+  expect((await get(app, 'old'))?.User?.UserAttributes).toEqual({ plan: ['free'] });
+});

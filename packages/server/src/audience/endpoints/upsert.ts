@@ -4,6 +4,7 @@ import { touchActivity } from './activity.ts';
 import {
   type Applied,
   type ApplyOptions,
+  activeKey,
   applyChanges,
   asMember,
   type Refusal,
@@ -31,6 +32,7 @@ import {
   type EndpointChange,
   type EndpointItem,
   type EndpointLimits,
+  nameMap,
   protectiveLimits,
   readEndpointItem,
 } from './item.ts';
@@ -244,10 +246,20 @@ class Batch {
     const known = guessing
       ? new Map<string, EndpointRow>()
       : await selectEndpoints(this.#tx, this.#applicationId, this.#ids);
-    const needs = this.#needs(known);
-    const unchanged = await this.#unchanged(known, needs);
-    if (unchanged) return unchanged;
+    const settled = await this.#settled(known);
+    if (settled.changes.size === this.#changes.length) return settled.applied;
+    const changes = this.#changes.filter((change) => !settled.changes.has(change));
+    const applied = await this.#change(changes, known, guessing);
+    return applied && together(settled.applied, applied);
+  }
 
+  /** Locks, applies and writes; undefined when others came between. */
+  async #change(
+    changes: EndpointChange[],
+    known: Map<string, EndpointRow>,
+    guessing: boolean,
+  ): Promise<Applied | undefined> {
+    const needs = this.#needs(changes, known);
     if (needs.addresses.size > 0 && !this.#addressesAreSerialised) {
       const addresses = [...needs.addresses.values()].map(([, address]) => address);
       await lockAddresses(this.#tx, this.#applicationId, addresses);
@@ -256,52 +268,118 @@ class Batch {
     const userEndpoints = await this.#userEndpoints(needs.gaining, users);
     const active = await this.#active(needs.addresses);
 
-    const wanted = new Set(known.keys());
+    const wanted = new Set<string>();
+    for (const { id } of changes) if (known.has(id)) wanted.add(id);
     for (const twin of active) wanted.add(twin.id);
     for (const id of this.#overfull(userEndpoints, needs)) wanted.add(id);
     let endpoints = known;
     if (wanted.size > 0) {
       endpoints = await lockEndpoints(this.#tx, this.#applicationId, [...wanted]);
-      if (!covers(needs, this.#needs(endpoints))) return undefined;
+      if (!covers(needs, this.#needs(changes, endpoints))) return undefined;
     }
     this.before = { endpoints, users };
-    const applied = applyChanges(this.#changes, { endpoints, users, userEndpoints, active }, this.#options);
+    const applied = applyChanges(changes, { endpoints, users, userEndpoints, active }, this.#options);
     // What is refused to a new endpoint may be right for one that exists.
     if (guessing && applied.refusals.length > 0) return undefined;
     return !applied.stale && (await this.#write(applied)) ? applied : undefined;
   }
 
-  /** The result when nothing would be different: then no row is locked or written. */
-  async #unchanged(known: Map<string, EndpointRow>, needs: Needs): Promise<Applied | undefined> {
-    if (needs.gaining.size > 0 || needs.addresses.size > 0 || known.size < this.#ids.length) return undefined;
-    const state: State = {
-      endpoints: known,
-      users: await this.#users(needs.users, false),
-      userEndpoints: [],
-      active: [],
+  /**
+   * The changes of endpoints for which nothing would be different, and that nothing else in the batch bears on: for
+   * these no row is locked or written.
+   */
+  async #settled(
+    known: Map<string, EndpointRow>,
+  ): Promise<{ changes: ReadonlySet<EndpointChange>; applied: Applied }> {
+    const still = this.#still(known);
+    const applied = applyChanges(
+      still,
+      { endpoints: known, users: await this.#usersOf(still, known), userEndpoints: [], active: [] },
+      this.#options,
+    );
+    const different = new Set(applied.changedEndpoints.map(({ id }) => id));
+    const users = new Set([...applied.changedUsers, ...applied.newUsers].map(({ id }) => id));
+    for (const { index, id } of still) if (users.has(applied.userIds.get(index) ?? '')) different.add(id);
+    const changes = new Set(different.size === 0 ? still : still.filter(({ id }) => !different.has(id)));
+    const indices = new Set([...changes].map(({ index }) => index));
+    return {
+      changes,
+      applied: {
+        ...nothingApplied(),
+        refusals: applied.refusals.filter(({ index }) => indices.has(index)),
+        accepted: new Set([...applied.accepted].filter((id) => !different.has(id))),
+        userIds: new Map([...applied.userIds].filter(([index]) => indices.has(index))),
+      },
     };
-    const applied = applyChanges(this.#changes, state, this.#options);
-    const writes = applied.changedEndpoints.length + applied.changedUsers.length + applied.newUsers.length;
-    return writes === 0 ? applied : undefined;
   }
 
-  #needs(endpoints: Map<string, EndpointRow>): Needs {
+  /** Changes of endpoints that neither get a user or an address nor may be touched by others that do. */
+  #still(known: Map<string, EndpointRow>): EndpointChange[] {
+    const moving = new Set<string>();
+    const { gaining, addresses } = this.#needs(this.#changes, known, moving);
+    const owners = new Map<string, string>();
+    const shared = new Set<string>();
+    for (const { id, userId } of this.#changes) {
+      const owner = userId ?? known.get(id)?.userId;
+      if (!owner) continue;
+      if ((owners.get(owner) ?? id) !== id) shared.add(owner);
+      owners.set(owner, id);
+    }
+    for (const { id, userAttributes } of this.#changes) {
+      const row = known.get(id);
+      const owner = row?.userId ?? '';
+      const address = row && activeKey(row);
+      const isBoundUp =
+        !row ||
+        gaining.has(owner) ||
+        (address && addresses.has(address)) ||
+        (userAttributes && shared.has(owner));
+      if (isBoundUp) moving.add(id);
+    }
+    return moving.size === 0 ? this.#changes : this.#changes.filter(({ id }) => !moving.has(id));
+  }
+
+  /** Users of endpoints that have them; only when attributes of theirs are given it matters what they have. */
+  async #usersOf(changes: EndpointChange[], known: Map<string, EndpointRow>): Promise<State['users']> {
+    const asked = new Set<string>();
+    const users: State['users'] = new Map();
+    for (const { id, userAttributes } of changes) {
+      const { userId } = known.get(id)!;
+      if (userId === null) continue;
+      if (userAttributes) asked.add(userId);
+      else users.set(userId, { id: userId, attributes: nameMap() });
+    }
+    for (const user of (await this.#users(asked, false)).values()) users.set(user.id, user);
+    for (const id of asked) if (!users.has(id)) users.delete(id);
+    return users;
+  }
+
+  /** @param moving gets the ids of endpoints that get a user or an address. */
+  #needs(
+    changes: readonly EndpointChange[],
+    endpoints: ReadonlyMap<string, EndpointRow>,
+    moving?: Set<string>,
+  ): Needs {
     const needs: Needs = { users: new Set(), gaining: new Set(), addresses: new Map() };
     // What earlier changes of the batch make of an endpoint, when some have several.
     const repeats = this.#ids.length < this.#changes.length;
     const seen = new Map<string, Pick<EndpointRow, 'userId' | 'channel' | 'address' | 'status'>>();
-    for (const change of this.#changes) {
+    for (const change of changes) {
       const before = seen.get(change.id) ?? endpoints.get(change.id);
       if (before && change.onlyIfNew) continue;
       const userId = change.userId === undefined ? (before?.userId ?? null) : change.userId;
       if (userId !== null && (change.userId || change.userAttributes)) needs.users.add(userId);
-      if (userId !== null && userId !== before?.userId) needs.gaining.add(userId);
+      if (userId !== null && userId !== before?.userId) {
+        needs.gaining.add(userId);
+        moving?.add(change.id);
+      }
       const channel = change.channel ?? before?.channel ?? null;
       const address = change.address === undefined ? (before?.address ?? null) : change.address;
       const status = change.status ?? 'ACTIVE';
       const gains = before?.status !== status || before.channel !== channel || before.address !== address;
       if (gains && status === 'ACTIVE' && channel !== null && address !== null) {
         needs.addresses.set(`${channel} ${address}`, [channel, address]);
+        moving?.add(change.id);
       }
       if (repeats) seen.set(change.id, { userId, channel, address, status });
     }
@@ -360,6 +438,29 @@ class Batch {
     }
     return true;
   }
+}
+
+function nothingApplied(): Applied {
+  return {
+    newEndpoints: [],
+    changedEndpoints: [],
+    newUsers: [],
+    changedUsers: [],
+    refusals: [],
+    accepted: new Set(),
+    userIds: new Map(),
+    stale: false,
+  };
+}
+
+/** What was written, and what holds without it. */
+function together(settled: Applied, written: Applied): Applied {
+  return {
+    ...written,
+    refusals: [...settled.refusals, ...written.refusals],
+    accepted: new Set([...settled.accepted, ...written.accepted]),
+    userIds: new Map([...settled.userIds, ...written.userIds]),
+  };
 }
 
 /** Was everything that is needed now foreseen (and locked) before? */
