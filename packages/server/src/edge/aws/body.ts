@@ -34,7 +34,7 @@ export function readBody(request: IncomingMessage, limit: number, room?: Room): 
     };
     const onEnd = () => {
       stop();
-      resolve(Buffer.concat(chunks, length));
+      resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length));
     };
     const onClose = () => {
       stop();
@@ -188,6 +188,7 @@ function endOfString(body: Buffer, at: number): number {
 
 /** Counts brackets outside strings; works on bytes, since UTF-8 never uses these codes inside a character. */
 function deeperThan(body: Buffer, limit: number): boolean {
+  if (!hasMoreBrackets(body, limit)) return false;
   let depth = 0;
   for (let at = 0; at < body.length; at++) {
     const code = body[at]!;
@@ -196,6 +197,17 @@ function deeperThan(body: Buffer, limit: number): boolean {
     } else if (code === 0x7b || code === 0x5b) {
       if (++depth > limit) return true;
     } else if (code === 0x7d || code === 0x5d) depth--;
+  }
+  return false;
+}
+
+/** More opening brackets than this, in strings or outside? Most bodies are short, and have few. */
+function hasMoreBrackets(body: Buffer, limit: number): boolean {
+  let count = 0;
+  for (const bracket of [0x7b, 0x5b]) {
+    for (let at = body.indexOf(bracket); at >= 0; at = body.indexOf(bracket, at + 1)) {
+      if (++count > limit) return true;
+    }
   }
   return false;
 }

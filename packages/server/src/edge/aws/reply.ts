@@ -24,15 +24,19 @@ export function sendReply(
   requestId: string,
   json: string | undefined,
 ): void {
-  response.setHeader('x-amzn-RequestId', requestId);
-  response.statusCode = status;
   if (json === undefined) {
+    response.setHeader('x-amzn-RequestId', requestId);
+    response.statusCode = status;
     response.end();
     return;
   }
-  response.setHeader('Content-Type', 'application/json');
-  response.setHeader('Content-Length', Buffer.byteLength(json));
-  response.end(json);
+  response
+    .writeHead(status, {
+      'x-amzn-RequestId': requestId,
+      'Content-Type': 'application/json',
+      'Content-Length': Buffer.byteLength(json),
+    })
+    .end(json);
 }
 
 /** What a caller is told about an error: its own words for a CallerError, nothing of the inside for all others. */

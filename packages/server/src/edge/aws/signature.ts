@@ -79,7 +79,11 @@ export class SignatureVerifier {
    * @throws CallerError unauthenticated, with what to do about it.
    */
   async begin(request: SignedRequest, options: { mayBePresigned?: boolean } = {}): Promise<PendingSignature> {
-    const header = (name: string) => request.headers.get(name)?.join(',').trim() ?? '';
+    const header = (name: string) => {
+      const values = request.headers.get(name);
+      if (!values) return '';
+      return (values.length === 1 ? values[0]! : values.join(',')).trim();
+    };
     const presigned =
       options.mayBePresigned && header('authorization') === '' ? parsePresigned(request.query) : undefined;
     const authorization =
@@ -224,20 +228,27 @@ function parseAuthorization(request: SignedRequest, header: string, signedAt: st
 }
 
 function canonicalRequest(request: SignedRequest, signedHeaders: string[], bodyHash: string): string {
-  const query = request.query
+  const query = request.query.length === 0 ? '' : canonicalQuery(request.query);
+  let headers = '';
+  for (const name of signedHeaders) {
+    const values = request.headers.get(name) ?? [];
+    headers += `${name}:${values.length === 1 ? headerValue(values[0]!) : values.map(headerValue).join(',')}\n`;
+  }
+  const { rawPath } = request;
+  const path = plainPath.test(rawPath) ? rawPath : percentEncode(rawPath).replaceAll('%2F', '/');
+  return `${request.method}\n${path}\n${query}\n${headers}\n${signedHeaders.join(';')}\n${bodyHash}`;
+}
+
+/** Of characters that stay as they are. */
+const plainPath = /^[A-Za-z0-9._~/-]*$/;
+
+function canonicalQuery(query: SignedRequest['query']): string {
+  return query
     .filter(([name]) => name !== 'X-Amz-Signature')
     .map(([name, value]) => [percentEncode(name), percentEncode(value)] as const)
     .sort(([nameA, valueA], [nameB, valueB]) => compare(nameA, nameB) || compare(valueA, valueB))
     .map(([name, value]) => `${name}=${value}`)
     .join('&');
-  const headers = signedHeaders
-    .map((name) => {
-      const values = request.headers.get(name) ?? [];
-      return `${name}:${values.map(headerValue).join(',')}\n`;
-    })
-    .join('');
-  const path = percentEncode(request.rawPath).replaceAll('%2F', '/');
-  return [request.method, path, query, headers, signedHeaders.join(';'), bodyHash].join('\n');
 }
 
 /** Without spaces around, and with one for several within; most values have none of these. */
