@@ -52,7 +52,8 @@ export async function attribution(
   request: AttributionRequest,
 ): Promise<Attribution> {
   const { from, to } = readRange(request);
-  if (to - from >= maxAttributionDays) throw badMember('to', `expected at most ${maxAttributionDays} days from from`);
+  if (to - from >= maxAttributionDays)
+    throw badMember('to', `expected at most ${maxAttributionDays} days from from`);
   const windowHours = request.windowHours ?? 24;
   if (!(windowHours >= 1 && windowHours <= maxWindowHours)) {
     throw badMember('windowHours', `expected a number from 1 to ${maxWindowHours}`);
