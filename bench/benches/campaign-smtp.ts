@@ -1,50 +1,13 @@
-import nodemailer from 'nodemailer';
 import type { Bench, BenchContext } from '../bench.ts';
 import { scaled } from '../bench.ts';
 import { fillEndpoints } from '../support/audience.ts';
-import {
-  campaignCompleted,
-  createApplication,
-  html,
-  prepareCampaign,
-  startCampaign,
-  subject,
-} from '../support/campaign.ts';
+import { campaignCompleted, createApplication, prepareCampaign, startCampaign } from '../support/campaign.ts';
 import { perSecond, timed } from '../support/figures.ts';
+import { sendBare } from '../support/nodemailer-pool.ts';
 import { type BenchServer, startServer } from '../support/server.ts';
-import { type SmtpSink, startSmtpSink } from '../support/smtp-sink.ts';
+import { startSmtpSink } from '../support/smtp-sink.ts';
 
 const limitMs = 15 * 60_000;
-
-/** What a script would do: the pool of nodemailer with 20 connections, and texts that are ready but for two words. */
-async function sendBare(sink: SmtpSink, count: number): Promise<number> {
-  const pool = nodemailer.createTransport({
-    pool: true,
-    host: '127.0.0.1',
-    port: sink.port,
-    maxConnections: 20,
-    maxMessages: Number.POSITIVE_INFINITY,
-    secure: false,
-    ignoreTLS: true,
-  });
-  const fill = (text: string, n: number) =>
-    text.replaceAll('{{Attributes.FirstName}}', 'Ada').replaceAll('{{User.UserId}}', `user-${n}`);
-  let next = 0;
-  const sender = async () => {
-    for (let n = next++; n < count; n = next++) {
-      await pool.sendMail({
-        from: 'bench@example.com',
-        to: `person${n}@example.com`,
-        subject: fill(subject, n),
-        html: fill(html, n),
-        text: fill('Hello {{Attributes.FirstName}}', n),
-      });
-    }
-  };
-  const ms = await timed(() => Promise.all(Array.from({ length: 40 }, sender)));
-  pool.close();
-  return ms;
-}
 
 /** Each of the audience has one message row, and one `message.sent` among the facts. */
 async function checkLog(
