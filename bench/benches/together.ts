@@ -13,7 +13,7 @@ import { residentMb } from '../support/processes.ts';
 import { type ReadyRequest, readyRequest, sendRequests } from '../support/raw-requests.ts';
 import { type BenchServer, benchKey, startServer } from '../support/server.ts';
 
-const eventsPerSecond = 2_000;
+const eventsPerSecond = 1_000;
 const eventsPerRequest = 20;
 /** One event of so many triggers a campaign. */
 const eventsPerTrigger = 40;
