@@ -1,5 +1,6 @@
 import type { Queryable } from '../../platform/database.ts';
-import { type ImportFile, LeaseLostError } from '../imports/import.sql.ts';
+import type { ImportFile } from '../imports/import.sql.ts';
+import { LeaseLostError } from '../lease.ts';
 
 /** What a run starts from. */
 export interface EventImportState {

@@ -1,19 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../platform/clock.ts';
-import type { Database } from '../../platform/database.ts';
+import { type Database, isConflict } from '../../platform/database.ts';
 import { CallerError } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
 import type { Log } from '../../platform/log.ts';
 import { ObjectError, type ObjectStore, parseS3Url } from '../../platform/objects.ts';
 import { protectiveLimits } from '../endpoints/item.ts';
-import { unpacked } from '../imports/content.ts';
-import { findFiles } from '../imports/files.ts';
-import { type ImportFile, LeaseLostError } from '../imports/import.sql.ts';
+import { findFiles, openFile, UnreadableFileError } from '../imports/files.ts';
+import type { ImportFile } from '../imports/import.sql.ts';
 import { type FileRecord, readRecords } from '../imports/records.ts';
 import { type EventLimits, protectiveEventLimits } from '../ingest/limits.ts';
 import { EventNames } from '../ingest/names.ts';
 import { type IngestItem, keyOf, prepareItem } from '../ingest/prepare.ts';
 import { Refusals, RefusedError, writeItems } from '../ingest/write.ts';
+import { type JobOutcome, whileLeased, workOff } from '../lease.ts';
 import {
   EventImportRow,
   type EventImportState,
@@ -38,9 +38,6 @@ export interface EventImportDependencies {
   chunkRecords?: number;
 }
 
-/** As those of `runImportJob`. */
-export type EventImportOutcome = 'completed' | 'failed' | 'paused' | 'busy';
-
 const dayMs = 86_400_000;
 const maxAttempts = 20;
 
@@ -48,37 +45,30 @@ const maxAttempts = 20;
  * Runs an import from where it is: each chunk is written together with its position, counters and the keys of its
  * records, so a run that was killed goes on, and each record counts once however often it is in the archive. What is
  * wrong with files or records becomes part of the import; only trouble with the database (or this program) is thrown.
+ * @returns as `runImportJob`
  */
 export async function runEventImport(
   dependencies: EventImportDependencies,
   applicationId: string,
   id: string,
   signal: AbortSignal,
-): Promise<EventImportOutcome> {
+): Promise<JobOutcome> {
   const { database, log } = dependencies;
   const leaseMs = dependencies.leaseMs ?? 30_000;
   const token = randomUUID();
   const state = await takeEventImport(database, applicationId, id, token, leaseMs);
   if (!state) return 'busy';
   const row = new EventImportRow(applicationId, id, token, leaseMs);
-  const renewal = setInterval(() => {
-    row
-      .renew(database)
-      .catch((error: unknown) => log.warn({ err: error, id }, 'cannot renew an event import'));
-  }, leaseMs / 3);
-  try {
-    return await new EventImportRun(dependencies, applicationId, id, row, state, signal).run();
-  } catch (error) {
-    // The application is gone, and the import with it.
-    if (error instanceof LeaseLostError || (error instanceof CallerError && error.code === 'not_found'))
-      return 'busy';
-    throw error;
-  } finally {
-    clearInterval(renewal);
-    await row
-      .release(database)
-      .catch((error: unknown) => log.warn({ err: error, id }, 'cannot release an event import'));
-  }
+  const lease = { renew: () => row.renew(database), release: () => row.release(database) };
+  return await whileLeased(lease, { leaseMs, log, job: { kind: 'event import', id } }, async () => {
+    try {
+      return await new EventImportRun(dependencies, applicationId, id, row, state, signal).run();
+    } catch (error) {
+      // The application is gone, and the import with it.
+      if (error instanceof CallerError && error.code === 'not_found') return 'busy';
+      throw error;
+    }
+  });
 }
 
 class EventImportRun {
@@ -107,7 +97,7 @@ class EventImportRun {
     this.#names = new EventNames(dependencies.eventLimits ?? protectiveEventLimits);
   }
 
-  async run(): Promise<EventImportOutcome> {
+  async run(): Promise<JobOutcome> {
     const { database } = this.#dependencies;
     const state = this.#state;
     let error: string | null = null;
@@ -144,14 +134,9 @@ class EventImportRun {
     const url = `s3://${bucket}/${file.key}`;
     let batches: AsyncGenerator<FileRecord[]>;
     try {
-      const now = await objects.stat(bucket, file.key);
-      if (!now) throw new ObjectError('not_found', `not found: looked in ${objects.describe(bucket)}`);
-      if (now.size !== file.size || now.modifiedAt.getTime() !== file.modifiedAt) {
-        return { message: `${url}: the file has changed since the import began` };
-      }
-      batches = readRecords(unpacked(await objects.open(bucket, file.key)), 'JSON');
+      batches = readRecords(await openFile(objects, bucket, file), 'JSON');
     } catch (error) {
-      if (!(error instanceof ObjectError)) throw error;
+      if (!(error instanceof ObjectError || error instanceof UnreadableFileError)) throw error;
       return { message: `${url}: ${error.message}` };
     }
     const chunkRecords = this.#dependencies.chunkRecords ?? 1000;
@@ -194,8 +179,7 @@ class EventImportRun {
         this.#state.position = last.number;
         return;
       } catch (error) {
-        const code = (error as { code?: string }).code;
-        const canHelp = error instanceof RefusedError || code === '40P01' || code === '40001';
+        const canHelp = error instanceof RefusedError || isConflict(error);
         if (!canHelp || attempt >= maxAttempts) throw error;
       }
     }
@@ -315,12 +299,9 @@ export async function runWaitingEventImports(
   dependencies: EventImportDependencies,
   signal: AbortSignal,
 ): Promise<void> {
-  for (let ran = 1; ran > 0; ) {
-    ran = 0;
-    for (const { applicationId, id } of await waitingEventImports(dependencies.database)) {
-      if (signal.aborted) return;
-      const outcome = await runEventImport(dependencies, applicationId, id, signal);
-      if (outcome === 'completed' || outcome === 'failed') ran += 1;
-    }
-  }
+  await workOff({
+    waiting: () => waitingEventImports(dependencies.database),
+    mayBegin: async () => !signal.aborted,
+    run: (applicationId, id) => runEventImport(dependencies, applicationId, id, signal),
+  });
 }

@@ -1,7 +1,7 @@
 import sql, { type Sql } from 'sql-template-tag';
 import type { Queryable } from '../../platform/database.ts';
-import { LeaseLostError } from '../imports/import.sql.ts';
 import type { JobStatus } from '../imports/job.ts';
+import { LeaseLostError } from '../lease.ts';
 import type { ExportDefinition } from './job.ts';
 
 /** What a run starts from. */

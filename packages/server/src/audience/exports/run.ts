@@ -7,8 +7,8 @@ import { CallerError } from '../../platform/errors.ts';
 import type { Log } from '../../platform/log.ts';
 import { ObjectError, type ObjectStore } from '../../platform/objects.ts';
 import { toEndpointResponse } from '../endpoints/row.ts';
-import { LeaseLostError } from '../imports/import.sql.ts';
 import { countRunningJobs, maxRunningJobs, waitingJobs } from '../imports/job.ts';
+import { type JobOutcome, LeaseLostError, whileLeased, workOff } from '../lease.ts';
 import { ExportRow, type ExportState, takeExport } from './export.sql.ts';
 import { exportFolder, pieceName } from './job.ts';
 import { exportSource, type PieceRange, planPieces, readPiece } from './pieces.ts';
@@ -26,46 +26,27 @@ export interface ExportDependencies {
 }
 
 /**
- * `busy`: another worker has the job, or it is finished (or deleted). `paused`: the signal came; the position is
- * kept and the job is free for the next worker.
- */
-export type ExportOutcome = 'completed' | 'failed' | 'paused' | 'busy';
-
-/**
  * Runs an export job from where it is. Each piece appears whole or not at all and is counted when it is there, so a
  * run that was killed goes on with the piece that it was at. What is wrong with the object store or the segment fails
  * the job; only trouble with the database (or this program) is thrown, and the job stays as it is for the next try.
+ * @returns `busy`: another worker has the job, or it is finished (or deleted). `paused`: the signal came; the position
+ * is kept and the job is free for the next worker.
  */
 export async function runExportJob(
   dependencies: ExportDependencies,
   applicationId: string,
   jobId: string,
   signal: AbortSignal,
-): Promise<ExportOutcome> {
+): Promise<JobOutcome> {
   const { database, log } = dependencies;
   const leaseMs = dependencies.leaseMs ?? 30_000;
   const token = randomUUID();
   const state = await takeExport(database, applicationId, jobId, token, leaseMs);
   if (!state) return 'busy';
   const row = new ExportRow(database, applicationId, jobId, token, leaseMs);
-  const lost = new AbortController();
-  const renewal = setInterval(() => {
-    row.renew().catch((error: unknown) => {
-      if (error instanceof LeaseLostError) lost.abort(error);
-      else log.warn({ err: error, jobId }, 'cannot renew an export');
-    });
-  }, leaseMs / 3);
-  try {
-    return await new ExportRun(dependencies, applicationId, row, state, signal, lost.signal).run();
-  } catch (error) {
-    if (error instanceof LeaseLostError) return 'busy';
-    throw error;
-  } finally {
-    clearInterval(renewal);
-    await row
-      .release()
-      .catch((error: unknown) => log.warn({ err: error, jobId }, 'cannot release an export'));
-  }
+  return await whileLeased(row, { leaseMs, log, job: { kind: 'export', id: jobId } }, (lost) =>
+    new ExportRun(dependencies, applicationId, row, state, signal, lost).run(),
+  );
 }
 
 /** The pieces cannot be written where they should be; the message is the job's. */
@@ -98,7 +79,7 @@ class ExportRun {
     this.#lost = lost;
   }
 
-  async run(): Promise<ExportOutcome> {
+  async run(): Promise<JobOutcome> {
     try {
       // An earlier run wrote the reason and ended before the end.
       if (this.#state.status === 'FAILING') return await this.#end('FAILED');
@@ -119,7 +100,7 @@ class ExportRun {
     return this.#end('COMPLETED');
   }
 
-  async #end(status: 'COMPLETED' | 'FAILED'): Promise<ExportOutcome> {
+  async #end(status: 'COMPLETED' | 'FAILED'): Promise<JobOutcome> {
     await this.#row.end(status);
     return status === 'COMPLETED' ? 'completed' : 'failed';
   }
@@ -204,12 +185,10 @@ export async function runWaitingExports(
   signal: AbortSignal,
 ): Promise<void> {
   const { database } = dependencies;
-  for (let ran = 1; ran > 0; ) {
-    ran = 0;
-    for (const { applicationId, id } of await waitingJobs(database, 'export_jobs')) {
-      if (signal.aborted || (await countRunningJobs(database, 'export_jobs')) >= maxRunningJobs) return;
-      const outcome = await runExportJob(dependencies, applicationId, id, signal);
-      if (outcome === 'completed' || outcome === 'failed') ran += 1;
-    }
-  }
+  await workOff({
+    waiting: () => waitingJobs(database, 'export_jobs'),
+    mayBegin: async () =>
+      !signal.aborted && (await countRunningJobs(database, 'export_jobs')) < maxRunningJobs,
+    run: (applicationId, id) => runExportJob(dependencies, applicationId, id, signal),
+  });
 }

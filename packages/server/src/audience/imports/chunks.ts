@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Transaction } from '../../platform/database.ts';
+import { isConflict, type Transaction } from '../../platform/database.ts';
 import type { EndpointChange } from '../endpoints/item.ts';
 import { upsertChanges } from '../endpoints/upsert.ts';
 import { upsertUserAttributes } from '../endpoints/user-attributes.ts';
@@ -154,8 +154,7 @@ export class Chunks {
         return;
       } catch (error) {
         // Somebody else's statements may lock in another order than ours.
-        const code = (error as { code?: string }).code;
-        if ((code !== '40P01' && code !== '40001') || attempt >= maxAttempts) throw error;
+        if (!isConflict(error) || attempt >= maxAttempts) throw error;
         await delay(attempt * 20);
       }
     }

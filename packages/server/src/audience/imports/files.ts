@@ -1,5 +1,9 @@
 import { ObjectError, type ObjectStore, parseS3Url } from '../../platform/objects.ts';
+import { unpacked } from './content.ts';
 import type { ImportFile } from './import.sql.ts';
+
+/** The file cannot be imported at all. */
+export class UnreadableFileError extends Error {}
 
 /** Endings that say that a file is of the other format; any other name is taken for what the job says. */
 const foreign = {
@@ -37,4 +41,21 @@ export async function findFiles(
 
 function toFile(info: { key: string; size: number; modifiedAt: Date }): ImportFile {
   return { key: info.key, size: info.size, modifiedAt: info.modifiedAt.getTime() };
+}
+
+/**
+ * The content of a file, unpacked, as it was when the import began.
+ * @throws ObjectError when it is not there, UnreadableFileError when it has changed since
+ */
+export async function openFile(
+  objects: ObjectStore,
+  bucket: string,
+  file: ImportFile,
+): Promise<AsyncGenerator<Buffer>> {
+  const now = await objects.stat(bucket, file.key);
+  if (!now) throw new ObjectError('not_found', `not found: looked in ${objects.describe(bucket)}`);
+  if (now.size !== file.size || now.modifiedAt.getTime() !== file.modifiedAt) {
+    throw new UnreadableFileError('the file has changed since the import began');
+  }
+  return unpacked(await objects.open(bucket, file.key));
 }

@@ -1,5 +1,6 @@
 import type { Transaction } from '../../platform/database.ts';
 import { CallerError } from '../../platform/errors.ts';
+import type { JobOutcome } from '../lease.ts';
 import { insertSegment, markDeleted } from '../segments/segment.sql.ts';
 import { saveImportedSegment } from '../segments/segment.ts';
 import {
@@ -9,7 +10,7 @@ import {
   type ImportState,
   selectFailures,
 } from './import.sql.ts';
-import type { ImportDependencies, ImportOutcome } from './run.ts';
+import type { ImportDependencies } from './run.ts';
 
 /** Where the files with the failed records lie. */
 export const errorBucket = 'postrider-imports';
@@ -25,7 +26,7 @@ export async function finishImport(
   row: ImportRow,
   state: ImportState,
   end: { failed: boolean; error: string | null },
-): Promise<ImportOutcome> {
+): Promise<JobOutcome> {
   const { database, clock } = dependencies;
   await row.setStatus(database, end.failed ? 'FAILING' : 'COMPLETING');
   const errorFile = await writeErrorFile(dependencies, applicationId, jobId, state);

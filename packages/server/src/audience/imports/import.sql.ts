@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from '../../platform/database.ts';
+import { LeaseLostError } from '../lease.ts';
 import type { ImportDefinition, JobStatus } from './job.ts';
 
 export interface ImportFile {
@@ -25,13 +26,6 @@ export interface ImportState {
 
 const stateColumns = `definition, status, segment_id as "segmentId", files, file_index as "fileIndex", positions,
   completed_pieces as "completedPieces", failed_pieces as "failedPieces", processed, failures, warnings`;
-
-/** The lease was lost (or the job is gone): whoever has it now goes on, so this run must not write any more. */
-export class LeaseLostError extends Error {
-  constructor() {
-    super('another worker has taken over this job, or it was deleted');
-  }
-}
 
 /** Takes the job for `leaseMs`, when nobody has it and it is not finished. */
 export async function takeImport(

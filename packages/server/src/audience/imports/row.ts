@@ -8,6 +8,7 @@ import {
   nameMap,
   readEndpointItem,
 } from '../endpoints/item.ts';
+import { UnreadableFileError } from './files.ts';
 import { csvValues, type FileRecord } from './records.ts';
 
 /** What a record of an import file asks for. */
@@ -25,9 +26,6 @@ export interface RowReader {
   idOf(record: FileRecord): string | undefined;
   read(record: FileRecord): ImportRow;
 }
-
-/** The file cannot be imported at all. */
-export class UnreadableFileError extends Error {}
 
 type Setter = (item: Draft, value: string) => void;
 

@@ -3,14 +3,14 @@ import type { Clock } from '../../platform/clock.ts';
 import type { Database } from '../../platform/database.ts';
 import type { Log } from '../../platform/log.ts';
 import { ObjectError, type ObjectStore, parseS3Url } from '../../platform/objects.ts';
+import { type JobOutcome, whileLeased, workOff } from '../lease.ts';
 import { Chunks } from './chunks.ts';
-import { unpacked } from './content.ts';
-import { findFiles } from './files.ts';
+import { findFiles, openFile, UnreadableFileError } from './files.ts';
 import { analyseAfter, finishImport } from './finish.ts';
-import { type ImportFile, ImportRow, type ImportState, LeaseLostError, takeImport } from './import.sql.ts';
+import { type ImportFile, ImportRow, type ImportState, takeImport } from './import.sql.ts';
 import { countRunningJobs, maxRunningJobs, waitingJobs } from './job.ts';
 import { type FileRecord, readRecords } from './records.ts';
-import { csvRowReader, jsonRowReader, type RowReader, UnreadableFileError } from './row.ts';
+import { csvRowReader, jsonRowReader, type RowReader } from './row.ts';
 
 export interface ImportDependencies {
   database: Database;
@@ -26,43 +26,28 @@ export interface ImportDependencies {
 }
 
 /**
- * `busy`: another worker has the job, or it is finished (or deleted). `paused`: the signal came; the position is
- * kept and the job is free for the next worker.
- */
-export type ImportOutcome = 'completed' | 'failed' | 'paused' | 'busy';
-
-/**
  * Runs an import job from where it is: each chunk is written together with its position and counters, so a run that
  * was killed goes on without losing or repeating a record. What is wrong with the files or rows becomes part of the
  * job; only trouble with the database (or this program) is thrown, and the job stays as it is for the next try.
+ * @returns `busy`: another worker has the job, or it is finished (or deleted). `paused`: the signal came; the position
+ * is kept and the job is free for the next worker.
  */
 export async function runImportJob(
   dependencies: ImportDependencies,
   applicationId: string,
   jobId: string,
   signal: AbortSignal,
-): Promise<ImportOutcome> {
+): Promise<JobOutcome> {
   const { database, log } = dependencies;
   const leaseMs = dependencies.leaseMs ?? 30_000;
   const token = randomUUID();
   const state = await takeImport(database, applicationId, jobId, token, leaseMs);
   if (!state) return 'busy';
   const row = new ImportRow(applicationId, jobId, token, leaseMs);
-  const renewal = setInterval(() => {
-    // The next chunk notices by itself when the lease is lost.
-    row.renew(database).catch((error: unknown) => log.warn({ err: error, jobId }, 'cannot renew an import'));
-  }, leaseMs / 3);
-  try {
-    return await new ImportRun(dependencies, applicationId, jobId, row, state, signal).run();
-  } catch (error) {
-    if (error instanceof LeaseLostError) return 'busy';
-    throw error;
-  } finally {
-    clearInterval(renewal);
-    await row
-      .release(database)
-      .catch((error: unknown) => log.warn({ err: error, jobId }, 'cannot release an import'));
-  }
+  const lease = { renew: () => row.renew(database), release: () => row.release(database) };
+  return await whileLeased(lease, { leaseMs, log, job: { kind: 'import', id: jobId } }, () =>
+    new ImportRun(dependencies, applicationId, jobId, row, state, signal).run(),
+  );
 }
 
 /** Rows with the same id always go the same way, so they apply in their order; the ways run at the same time. */
@@ -92,7 +77,7 @@ class ImportRun {
     this.#signal = signal;
   }
 
-  async run(): Promise<ImportOutcome> {
+  async run(): Promise<JobOutcome> {
     const { database } = this.#dependencies;
     let error: string | null = null;
     try {
@@ -147,12 +132,7 @@ class ImportRun {
     );
     let failure: string | undefined;
     try {
-      const now = await objects.stat(bucket, file.key);
-      if (!now) throw new ObjectError('not_found', `${url} not found: looked in ${objects.describe(bucket)}`);
-      if (now.size !== file.size || now.modifiedAt.getTime() !== file.modifiedAt) {
-        throw new UnreadableFileError('the file has changed since the import began');
-      }
-      const content = unpacked(await objects.open(bucket, file.key));
+      const content = await openFile(objects, bucket, file);
       failure = await this.#records(readRecords(content, definition.Format), chunks);
     } catch (error) {
       if (!(error instanceof ObjectError || error instanceof UnreadableFileError)) throw error;
@@ -211,13 +191,11 @@ export async function runWaitingImports(
   dependencies: ImportDependencies,
   signal: AbortSignal,
 ): Promise<void> {
-  for (let ran = 1; ran > 0; ) {
-    ran = 0;
-    for (const { applicationId, id } of await waitingJobs(dependencies.database, 'import_jobs')) {
-      if (signal.aborted || (await countRunningJobs(dependencies.database, 'import_jobs')) >= maxRunningJobs)
-        return;
-      const outcome = await runImportJob(dependencies, applicationId, id, signal);
-      if (outcome === 'completed' || outcome === 'failed') ran += 1;
-    }
-  }
+  const { database } = dependencies;
+  await workOff({
+    waiting: () => waitingJobs(database, 'import_jobs'),
+    mayBegin: async () =>
+      !signal.aborted && (await countRunningJobs(database, 'import_jobs')) < maxRunningJobs,
+    run: (applicationId, id) => runImportJob(dependencies, applicationId, id, signal),
+  });
 }

@@ -10,12 +10,8 @@ import { isoTime } from '../../platform/clock.ts';
 import { enqueue } from '../../platform/jobs.ts';
 import { parseS3Url } from '../../platform/objects.ts';
 import type { ApiContext } from './context.ts';
-import { appAnd, appParams, decodeCursor, described, encodeCursor, pageOf, pageQuery } from './schema.ts';
-
-interface JobParams {
-  app: string;
-  id: string;
-}
+import { type JobParams, jobListRoute } from './jobs.ts';
+import { appAnd, appParams, described } from './schema.ts';
 
 const view = described(
   '`status` CREATED, PROCESSING, COMPLETED or FAILED; `progress` (records, imported, duplicates, failures, files); `warnings`; `firstFailures`; `error` when it, or a file of it, failed.',
@@ -66,29 +62,12 @@ export function eventImportRoutes(api: FastifyInstance, { database, log }: ApiCo
       return reply.code(201).send(shown(job));
     },
   );
-  api.get<{ Params: { app: string }; Querystring: { limit: number; cursor?: string } }>(
-    path,
-    {
-      config: { action: 'postrider:ListEventImports' },
-      schema: {
-        tags,
-        summary: 'List imports of events, newest first',
-        params: appParams,
-        querystring: { type: 'object', properties: pageQuery },
-        response: { 200: pageOf(view) },
-      },
-    },
-    async ({ params, query }) => {
-      const found = await listEventImports(database, params.app, {
-        after: decodeCursor(query.cursor, isPosition),
-        limit: query.limit + 1,
-      });
-      const items = found.slice(0, query.limit);
-      const { createdAt, id } = items.at(-1) ?? {};
-      const next = found.length > query.limit ? encodeCursor({ createdAt, id }) : null;
-      return { items: items.map(shown), next };
-    },
-  );
+  jobListRoute(api, {
+    ...{ path, tags, action: 'postrider:ListEventImports', summary: 'List imports of events, newest first' },
+    item: view,
+    list: (app, page) => listEventImports(database, app, page),
+    view: shown,
+  });
   api.get<{ Params: JobParams }>(
     `${path}/:id`,
     {
@@ -97,11 +76,6 @@ export function eventImportRoutes(api: FastifyInstance, { database, log }: ApiCo
     },
     async ({ params }) => shown(await getEventImport(database, params.app, params.id)),
   );
-}
-
-function isPosition(key: unknown): key is { createdAt: number; id: string } {
-  const { createdAt, id } = (key ?? {}) as { createdAt?: unknown; id?: unknown };
-  return Number.isSafeInteger(createdAt) && typeof id === 'string' && !id.includes('\0');
 }
 
 function shown(job: EventImport) {

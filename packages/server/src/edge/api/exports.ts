@@ -3,37 +3,20 @@ import { authorizeBucket } from '../../accounts/index.ts';
 import { type ExportJob, getExportJob, listExportFiles, listExportJobs } from '../../audience/index.ts';
 import { parseS3Url } from '../../platform/objects.ts';
 import type { ApiContext } from './context.ts';
-import { type JobParams, type JobQuery, jobPage, jobQuery, jobView } from './imports.ts';
-import {
-  appAnd,
-  appParams,
-  decodeCursor,
-  described,
-  encodeCursor,
-  isText,
-  pageOf,
-  pageQuery,
-} from './schema.ts';
+import { type JobParams, jobListRoute, jobQuery, jobView } from './jobs.ts';
+import { appAnd, decodeCursor, described, encodeCursor, isText, pageOf, pageQuery } from './schema.ts';
 
 /** Export jobs and their files. Jobs are created by the Pinpoint API (CreateExportJob). */
 export function exportRoutes(api: FastifyInstance, { database, objects }: ApiContext): void {
   const tags = ['Imports and exports'];
   const path = '/api/apps/:app/exports';
-  api.get<{ Params: { app: string }; Querystring: JobQuery }>(
-    path,
-    {
-      config: { action: 'postrider:ListExports' },
-      schema: {
-        tags,
-        summary: 'List exports, newest first',
-        params: appParams,
-        querystring: jobQuery,
-        response: { 200: pageOf(described('An export.')) },
-      },
-    },
-    async ({ params, query }) =>
-      jobPage(query, (page) => listExportJobs(database, params.app, page), exportView),
-  );
+  jobListRoute(api, {
+    ...{ path, tags, action: 'postrider:ListExports', summary: 'List exports, newest first' },
+    item: described('An export.'),
+    querystring: jobQuery,
+    list: (app, page) => listExportJobs(database, app, page),
+    view: exportView,
+  });
   api.get<{ Params: JobParams }>(
     `${path}/:id`,
     {

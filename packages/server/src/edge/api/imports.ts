@@ -1,55 +1,22 @@
 import type { FastifyInstance } from 'fastify';
-import { getImportJob, type ImportJob, type Job, listImportJobs } from '../../audience/index.ts';
-import { isoTime } from '../../platform/clock.ts';
+import { getImportJob, type ImportJob, listImportJobs } from '../../audience/index.ts';
 import { CallerError } from '../../platform/errors.ts';
 import { parseS3Url } from '../../platform/objects.ts';
 import type { ApiContext } from './context.ts';
-import {
-  appAnd,
-  appParams,
-  decodeCursor,
-  described,
-  encodeCursor,
-  isText,
-  pageOf,
-  pageQuery,
-} from './schema.ts';
-
-export interface JobParams {
-  app: string;
-  id: string;
-}
-
-export interface JobQuery {
-  limit: number;
-  cursor?: string;
-  segment?: string;
-}
-
-export const jobQuery = {
-  type: 'object',
-  properties: { ...pageQuery, segment: { type: 'string', description: 'Only the jobs of this segment.' } },
-} as const;
+import { type JobParams, jobListRoute, jobQuery, jobView } from './jobs.ts';
+import { appAnd, described } from './schema.ts';
 
 /** Import jobs and the rows that they could not import. Jobs are created by the Pinpoint API (CreateImportJob). */
 export function importRoutes(api: FastifyInstance, { database, objects }: ApiContext): void {
   const tags = ['Imports and exports'];
   const path = '/api/apps/:app/imports';
-  api.get<{ Params: { app: string }; Querystring: JobQuery }>(
-    path,
-    {
-      config: { action: 'postrider:ListImports' },
-      schema: {
-        tags,
-        summary: 'List imports, newest first',
-        params: appParams,
-        querystring: jobQuery,
-        response: { 200: pageOf(described('An import without its failures and warnings.')) },
-      },
-    },
-    async ({ params, query }) =>
-      jobPage(query, (page) => listImportJobs(database, params.app, page), jobView),
-  );
+  jobListRoute(api, {
+    ...{ path, tags, action: 'postrider:ListImports', summary: 'List imports, newest first' },
+    item: described('An import without its failures and warnings.'),
+    querystring: jobQuery,
+    list: (app, page) => listImportJobs(database, app, page),
+    view: jobView,
+  });
   api.get<{ Params: JobParams }>(
     `${path}/:id`,
     {
@@ -102,46 +69,4 @@ function errorFileOf(job: ImportJob): { bucket: string; key: string } {
   const why =
     job.completedAt === null ? 'is not finished; its failures become a file at the end' : 'has no failures';
   throw new CallerError('not_found', `Import ${job.id} ${why}`);
-}
-
-/** What both kinds of jobs show. */
-export function jobView(job: Job & { definition: object }) {
-  const { id, status, segmentId, definition, error } = job;
-  const { processed, failures, totalPieces, completedPieces, failedPieces } = job;
-  return {
-    id,
-    status,
-    segmentId,
-    definition,
-    progress: { processed, failures, totalPieces, completedPieces, failedPieces },
-    error,
-    createdAt: isoTime(job.createdAt),
-    completedAt: job.completedAt === null ? null : isoTime(job.completedAt),
-  };
-}
-
-interface Position {
-  createdAt: number;
-  id: string;
-}
-
-function isPosition(key: unknown): key is Position {
-  const { createdAt, id } = (key ?? {}) as Partial<Position>;
-  return Number.isSafeInteger(createdAt) && isText(id);
-}
-
-/** A page of jobs, newest first. */
-export async function jobPage<One extends Job, View>(
-  { limit, cursor, segment }: JobQuery,
-  list: (page: { segmentId?: string; after?: Position; limit: number }) => Promise<One[]>,
-  view: (job: One) => View,
-): Promise<{ items: View[]; next: string | null }> {
-  const found = await list({
-    segmentId: segment,
-    after: decodeCursor(cursor, isPosition),
-    limit: limit + 1,
-  });
-  const items = found.slice(0, limit);
-  const { createdAt, id } = items.at(-1) ?? {};
-  return { items: items.map(view), next: found.length > limit ? encodeCursor({ createdAt, id }) : null };
 }
