@@ -302,6 +302,9 @@ test('one command rebuilds the figures of an application, or of all', async () =
   const all = runPostrider(['rebuild-analytics'], settings);
   expect(await all.ended, all.output()).toBe(0);
   expect(await active()).toEqual([1, 1]);
+  const silent = runPostrider(['rebuild-analytics', await application()], settings);
+  expect(await silent.ended, silent.output()).toBe(0);
+  expect(silent.output()).toContain('The figures are rebuilt.');
   const none = runPostrider(['rebuild-analytics', 'nobody'], settings);
   expect(await none.ended).toBe(1);
   expect(none.output()).toContain('Application nobody not found');

@@ -28,7 +28,6 @@ export { type Kpi, type KpiRow, queryEngagement, queryKpi } from './kpis.ts';
 export {
   eraseAnalytics,
   requestRebuild,
-  requireFigures,
   runRebuilds,
   sweepRetiredRollups,
 } from './rebuild.ts';

@@ -9,7 +9,7 @@ import {
 } from '../events/index.ts';
 import type { Database, Queryable, Transaction } from '../platform/database.ts';
 import { deleteRows } from '../platform/delete-rows.ts';
-import { CallerError, notFound } from '../platform/errors.ts';
+import { CallerError } from '../platform/errors.ts';
 import type { Log } from '../platform/log.ts';
 import { applyFacts } from './apply.ts';
 import { eraseKpiResults } from './kpi-results.ts';
@@ -197,10 +197,4 @@ async function eraseRollup(database: Database, id: number): Promise<void> {
     deleted = rows[0]!.deleted;
   }
   await database.query(deleteRollup(id));
-}
-
-/** @throws CallerError not_found when the application has no figures */
-export async function requireFigures(db: Queryable, applicationId: string): Promise<void> {
-  const { rows } = await db.query(selectRollupIds(applicationId));
-  if (rows.length === 0) throw notFound('Figures of application', applicationId);
 }

@@ -1,11 +1,5 @@
 import { applicationExists } from '../accounts/index.ts';
-import {
-  rebuildKpiResults,
-  requestRebuild,
-  requireFigures,
-  runRebuilds,
-  sweepRetiredRollups,
-} from '../analytics/index.ts';
+import { rebuildKpiResults, requestRebuild, runRebuilds, sweepRetiredRollups } from '../analytics/index.ts';
 import { notFound } from '../platform/errors.ts';
 import { withMigrated } from './context.ts';
 
@@ -19,9 +13,9 @@ export async function rebuildAnalytics(
     if (applicationId !== undefined) {
       if (!(await applicationExists(database, applicationId))) throw notFound('Application', applicationId);
     }
-    await rebuildKpiResults(database, applicationId);
-    if (applicationId !== undefined) await requireFigures(database, applicationId);
+    // First what may be refused, so that nothing is done then.
     await requestRebuild(database, { ...(applicationId ? { applicationId } : {}), forgetDroppedDays });
+    await rebuildKpiResults(database, applicationId);
     await runRebuilds({ database, log });
     await sweepRetiredRollups(database);
     console.log('The figures are rebuilt.');
