@@ -62,14 +62,16 @@ export function createPublishableDoor(options: {
   };
 }
 
-/** The publishable key that a header `Authorization: Bearer pk_…` or `Basic base64(pk_…:)` names, if it does. */
-export function bearerKeyId(header: string | undefined): string | undefined {
+/** The key that an Authorization header of the form `Bearer key` or `Basic base64(key:)` names. */
+export function keyOfHeader(header: string | undefined): string | undefined {
   const [scheme = '', value = ''] = (header ?? '').split(' ', 2);
-  const id =
-    scheme.toLowerCase() === 'bearer'
-      ? value
-      : scheme.toLowerCase() === 'basic'
-        ? Buffer.from(value, 'base64').toString().split(':')[0]!
-        : '';
-  return isPublishableKeyId(id) ? id : undefined;
+  if (scheme.toLowerCase() === 'bearer') return value;
+  if (scheme.toLowerCase() === 'basic') return Buffer.from(value, 'base64').toString().split(':')[0]!;
+  return undefined;
+}
+
+/** The same, if it is a publishable key. */
+export function bearerKeyId(header: string | undefined): string | undefined {
+  const id = keyOfHeader(header);
+  return id !== undefined && isPublishableKeyId(id) ? id : undefined;
 }

@@ -7,13 +7,14 @@ import {
   type Ingest,
 } from '../../audience/index.ts';
 import type { Clock } from '../../platform/clock.ts';
-import { type Database, isConnectionError } from '../../platform/database.ts';
+import type { Database } from '../../platform/database.ts';
 import { CallerError, type ErrorCode } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
 import type { Log } from '../../platform/log.ts';
 import { discardBody, parseJson, type Room, withRoom } from '../aws/body.ts';
+import { toCallerError } from '../aws/reply.ts';
 import { allowOrigin, answerPreflight, endpointTokenHeader } from '../publishable/cors.ts';
-import type { PublishableDoor } from '../publishable/door.ts';
+import { keyOfHeader, type PublishableDoor } from '../publishable/door.ts';
 import { readRequestBody } from './body.ts';
 import { type Delivery, deliverAsOwner, deliverAsStranger, type Rejection } from './deliver.ts';
 import { endpointIdOf, type MappedMessage, mapMessage, userEndpointId } from './map.ts';
@@ -28,7 +29,7 @@ import {
   readMessage,
   textOf,
 } from './message.ts';
-import { findSender, type Sender, writeKeyOfHeader } from './write-key.ts';
+import { findSender, type Sender } from './write-key.ts';
 
 /** The calls by path, long and short. `import` is the older name of `batch`. */
 const paths: ReadonlyMap<string, CallType | 'batch'> = new Map([
@@ -145,7 +146,7 @@ async function deliver(
     if (found.kind === 'publishable') door.admit(found.key, request, response);
     return found;
   };
-  const headerKey = writeKeyOfHeader(request);
+  const headerKey = keyOfHeader(request.headers.authorization);
   let sender = headerKey === undefined ? undefined : await admit(headerKey);
   const body = parseJson(await readRequestBody(request, room));
   if (!isObject(body)) throw new CallerError('bad_request', '$: expected a JSON object', '$');
@@ -218,12 +219,11 @@ async function mapAll(
   options: SegmentDoorOptions,
 ): Promise<MappedMessage[]> {
   const limits = { eventLimits: options.ingest.eventLimits, endpointLimits: options.endpointLimits };
+  const aliases = sender.kind === 'secret' ? messages.filter(({ type }) => type === 'alias') : [];
+  const movesOf = await endpointsOfAliases(aliases, sender.applicationId, options.database);
   const mapped: MappedMessage[] = [];
   for (const message of messages) {
-    const moves =
-      message.type === 'alias' && sender.kind === 'secret'
-        ? await endpointsOfAlias(message, sender.applicationId, options.database)
-        : [];
+    const moves = movesOf.get(message) ?? [];
     if (moves.length === 0) {
       mapped.push(mapMessage(message, endpointIdOf(message), limits));
       continue;
@@ -243,18 +243,21 @@ async function mapAll(
 }
 
 /**
- * The endpoints that an alias of one user to another is about. Mostly the previous id is an anonymous one, so an
+ * The endpoints that each alias of one user to another is about. Mostly the previous id is an anonymous one, so an
  * endpoint; then there are none.
  */
-async function endpointsOfAlias(
-  { previousId, userId }: Message,
+async function endpointsOfAliases(
+  aliases: readonly Message[],
   applicationId: string,
   database: Database,
-): Promise<string[]> {
-  if (previousId === userId) return [];
-  const anonymous = await endpointIdentities(database, applicationId, [previousId!]);
-  if (anonymous.size > 0) return [];
-  return (await endpointIdsOfUsers(database, applicationId, [previousId!])).get(previousId!) ?? [];
+): Promise<Map<Message, string[]>> {
+  const moving = aliases.filter(({ previousId, userId }) => previousId !== userId);
+  const previousIds = [...new Set(moving.map(({ previousId }) => previousId!))];
+  if (previousIds.length === 0) return new Map();
+  const anonymous = await endpointIdentities(database, applicationId, previousIds);
+  const users = previousIds.filter((id) => !anonymous.has(id));
+  const endpointIds = await endpointIdsOfUsers(database, applicationId, users);
+  return new Map(moving.map((message) => [message, endpointIds.get(message.previousId!) ?? []]));
 }
 
 const statuses: Record<ErrorCode, number> = {
@@ -271,14 +274,6 @@ const statuses: Record<ErrorCode, number> = {
   unavailable: 503,
   internal: 500,
 };
-
-function toCallerError(error: unknown): CallerError {
-  if (error instanceof CallerError) return error;
-  if (isConnectionError(error)) {
-    return new CallerError('unavailable', 'The database cannot be reached at the moment; try again');
-  }
-  return new CallerError('internal', 'The server failed; its log tells more under this requestId');
-}
 
 /** 200 when something was accepted, with what was not; the status of the first rejection when nothing was. */
 function sendDelivery(response: ServerResponse, call: CallType | 'batch', result: Result): void {

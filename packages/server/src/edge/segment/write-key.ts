@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import {
   type ActivePublishableKey,
   authorize,
@@ -13,14 +12,6 @@ import type { PublishableDoor } from '../publishable/door.ts';
 export type Sender =
   | { kind: 'publishable'; key: ActivePublishableKey; applicationId: string }
   | { kind: 'secret'; principal: Principal; applicationId: string };
-
-/** The write key of a request's Authorization header: `Basic base64(writeKey:)`, or `Bearer writeKey`. */
-export function writeKeyOfHeader(request: IncomingMessage): string | undefined {
-  const [scheme = '', value = ''] = (request.headers.authorization ?? '').split(' ', 2);
-  if (scheme.toLowerCase() === 'bearer') return value;
-  if (scheme.toLowerCase() === 'basic') return Buffer.from(value, 'base64').toString().split(':')[0]!;
-  return undefined;
-}
 
 /**
  * A write key is a publishable key, or a token of the own API that is bound to one application.
