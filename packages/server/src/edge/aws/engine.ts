@@ -124,7 +124,6 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     const input = parseInput(model, { labels: match.labels, query, body: payload, isRaw });
     const { region, accountId, database, clock, services } = options;
     const call = publishable && options.publishable!.call(publishable, request, response);
-    if (call && model.name === 'GetInAppMessages') await call.requireToken(match.labels.get('EndpointId')!);
     return handler(input, {
       ...{ principal, requestId, region, accountId, database, clock, services, query },
       publishable: call,

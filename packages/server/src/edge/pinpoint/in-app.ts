@@ -4,15 +4,12 @@ import type { OperationHandlers } from '../aws/operation.ts';
 
 export const inApp = {
   /** With members of our own in the query: see `readInAppQuery`. */
-  GetInAppMessages: async ({ ApplicationId, EndpointId }, ctx) => ({
-    InAppMessagesResponse: {
-      InAppMessageCampaigns: await ctx.services.inApp.get(
-        ApplicationId,
-        EndpointId,
-        readInAppQuery(ctx.query),
-      ),
-    },
-  }),
+  async GetInAppMessages({ ApplicationId, EndpointId }, ctx) {
+    await ctx.publishable?.requireToken(EndpointId);
+    const asked = readInAppQuery(ctx.query);
+    const InAppMessageCampaigns = await ctx.services.inApp.get(ApplicationId, EndpointId, asked);
+    return { InAppMessagesResponse: { InAppMessageCampaigns } };
+  },
 } satisfies OperationHandlers;
 
 const maxPairs = 40;
