@@ -1,8 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
-/** A value of a table's cell; null is an empty one. */
-export type Cell = string | number | boolean | null;
-
 /** What a spreadsheet would take for a formula: it runs when the file is opened. */
 const formula = /^[=+\-@\t\r]/;
 const special = /[",\r\n]/;
