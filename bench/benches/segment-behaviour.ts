@@ -1,5 +1,4 @@
 import {
-  countSegment,
   createSegment,
   isMember,
   membersAmong,
@@ -9,6 +8,7 @@ import type { Database } from '../../packages/server/src/platform/database.ts';
 import { hexId, uuidv7 } from '../../packages/server/src/platform/ids.ts';
 import { type Bench, type Measure, scaled } from '../bench.ts';
 import { fillEndpoints } from '../support/audience.ts';
+import { countInTurns } from '../support/count-in-turns.ts';
 import { median, rounded, timed } from '../support/figures.ts';
 
 const rounds = 5;
@@ -166,26 +166,17 @@ export const segmentBehaviour: Bench = {
         createSegment(tx, app, request, Date.now()),
       );
       await context.quiet();
-      const subject: number[] = [];
-      const baseline: number[] = [];
-      let total = 0;
-      // The first round warms up; the sides take turns, so that what else runs meets both.
-      for (let round = 0; round <= rounds; round++) {
-        const bare = await timed(() => bareScan(database));
-        const ours = await timed(async () => {
-          total = (await countSegment(database, app, { segmentId })).total;
-        });
-        if (round === 0) continue;
-        subject.push(ours);
-        baseline.push(bare);
-      }
+      const { subject, baseline, total } = await countInTurns(database, app, segmentId, {
+        rounds,
+        bare: bareScan,
+      });
       measures.push({
         name: `segment-behaviour ${name}`,
-        ratio: median(baseline) / median(subject),
+        ratio: baseline / subject,
         // Three bare scans.
         floor: 1 / 3,
-        subject: `${rounded(median(subject))} ms, ${rounded(total)} members`,
-        baseline: `${rounded(median(baseline))} ms`,
+        subject: `${rounded(subject)} ms, ${rounded(total)} members`,
+        baseline: `${rounded(baseline)} ms`,
         detail: await detail(database, app, segmentId, endpoints),
       });
     }

@@ -1,6 +1,5 @@
 import type { SegmentDimensions } from '@aws-sdk/client-pinpoint';
 import {
-  countSegment,
   createSegment,
   isMember,
   type SegmentRequest,
@@ -9,6 +8,7 @@ import {
 import type { Database } from '../../packages/server/src/platform/database.ts';
 import { hexId } from '../../packages/server/src/platform/ids.ts';
 import { type Bench, type Measure, scaled } from '../bench.ts';
+import { countInTurns } from '../support/count-in-turns.ts';
 import { median, rounded, timed } from '../support/figures.ts';
 
 const rounds = 7;
@@ -160,25 +160,16 @@ export const segmentCount: Bench = {
         createSegment(tx, app, request, Date.now()),
       );
       await context.quiet();
-      const subject: number[] = [];
-      const baseline: number[] = [];
-      let total = 0;
-      // The first round warms up; the sides take turns, so that what else runs meets both.
-      for (let round = 0; round <= rounds; round++) {
-        const bare = await timed(() => bareCount(database));
-        const ours = await timed(async () => {
-          total = (await countSegment(database, app, { segmentId })).total;
-        });
-        if (round === 0) continue;
-        subject.push(ours);
-        baseline.push(bare);
-      }
+      const { subject, baseline, total } = await countInTurns(database, app, segmentId, {
+        rounds,
+        bare: bareCount,
+      });
       measures.push({
         name,
-        ratio: median(baseline) / median(subject),
+        ratio: baseline / subject,
         floor,
-        subject: `${rounded(median(subject))} ms, ${rounded(total)} members, by channel`,
-        baseline: `${rounded(median(baseline))} ms`,
+        subject: `${rounded(subject)} ms, ${rounded(total)} members, by channel`,
+        baseline: `${rounded(baseline)} ms`,
         detail: `one member asked for: ${rounded(await memberMs(database, app, segmentId))} ms`,
       });
     }

@@ -20,12 +20,13 @@ export interface ExplorerFigures {
   start: number | null;
   local: string | null;
   value: string | null;
+  /** All values together that are not among the most frequent. */
   other: boolean;
   count: number;
   endpoints: number;
   users: number;
   sessions: number;
-  /** Of the events that have the metric; null when none has. */
+  /** Of the metric, over the events that have it; null when none has, or no metric was asked for. */
   sum: number | null;
   min: number | null;
   max: number | null;

@@ -46,22 +46,11 @@ export interface ExplorerRequest extends EventFilter, EndpointFilter, EventRange
 }
 
 /** Figures of one interval and group. */
-export interface ExplorerRow {
+export interface ExplorerRow extends Omit<ExplorerFigures, 'start' | 'local' | 'value'> {
   /** `2026-11-21`, or for hours `2026-11-21T13:00:00+01:00`; null for the whole range. */
   time: string | null;
   /** The attribute's value: null for events without it, and for the values that are not among the most frequent. */
   group: string | null;
-  /** All values together that are not among the most frequent. */
-  other: boolean;
-  count: number;
-  endpoints: number;
-  users: number;
-  sessions: number;
-  /** Of the metric, over the events that have it; null when none has, or no metric was asked for. */
-  sum: number | null;
-  min: number | null;
-  max: number | null;
-  average: number | null;
   /** The sum (without a metric, the count) divided by `sessions`; null without sessions. */
   averagePerSession: number | null;
 }

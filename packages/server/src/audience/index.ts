@@ -73,8 +73,15 @@ export { type CompiledSegment, type CompileOptions, compileSegment } from './seg
 export type { SegmentDefinition } from './segments/criteria.ts';
 export { type Explanation, explainEndpoints, explainSegment } from './segments/explain.ts';
 export { parseInstant } from './segments/instant.ts';
-export { countSegment, isMember, type SegmentCount, sampleSegment } from './segments/membership.ts';
-export { membershipsOf, type SegmentVersionTarget } from './segments/memberships.ts';
+export { countSegment, type SegmentCount, sampleSegment } from './segments/membership.ts';
+export { isMember, membershipsOf, type SegmentVersionTarget } from './segments/memberships.ts';
+export {
+  type AttributeOperator,
+  attributeOperators,
+  compareNumbers,
+  type MetricOperator,
+  metricOperators,
+} from './segments/operators.ts';
 export type { SegmentTarget } from './segments/resolve.ts';
 export {
   createSegment,

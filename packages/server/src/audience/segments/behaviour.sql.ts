@@ -2,7 +2,7 @@ import sql, { empty, join, raw, type Sql } from 'sql-template-tag';
 import { eventFactType } from '../ingest/event.ts';
 import type { BehaviourCondition, Counted, EventFilter, Window } from './behaviour.ts';
 import { type Conjunct, type Expression, leaf, not } from './expression.ts';
-import { holds, type MetricOperator } from './operators.ts';
+import { compareNumbers, type MetricOperator } from './operators.ts';
 import { comparisons, instantRange } from './predicates.sql.ts';
 
 const dayMs = 86_400_000;
@@ -24,7 +24,7 @@ export interface BehaviourJoins {
 /** The criterion as an expression over the joined count. */
 export function behaviourExpression(condition: BehaviourCondition, joins: BehaviourJoins): Expression {
   const { counted, operator, value, excluded } = condition;
-  const zeroCounts = holds(0, operator, value);
+  const zeroCounts = compareNumbers(0, operator, value);
   // Of a table that is joined from outside only the endpoints with a count have a row, so the test that 0 fails is the
   // one that lets PostgreSQL join from inside.
   const tested = zeroCounts ? negations[operator](value) : [{ operator, value }];
@@ -33,7 +33,7 @@ export function behaviourExpression(condition: BehaviourCondition, joins: Behavi
   const count = raw(`b${number}.n`);
   const parts = tested.map((test) => sql`${count} ${raw(comparisons[test.operator])} ${test.value}::bigint`);
   // Not where the number is compared with 0 in a way that says nothing, as `at least 0`.
-  const asksWhether = !exact && holds(1, operator, value) !== zeroCounts && !joins.fewEndpoints;
+  const asksWhether = !exact && compareNumbers(1, operator, value) !== zeroCounts && !joins.fewEndpoints;
   const expression = leaf(join(parts, ' or '), {
     nullable: true,
     count: number,
@@ -55,7 +55,7 @@ function needsExact(operator: MetricOperator, value: number): boolean {
 
 type Test = { operator: MetricOperator; value: number };
 
-/** What holds exactly where the comparison does not. */
+/** What compareNumbers exactly where the comparison does not. */
 const negations: Record<MetricOperator, (value: number) => Test[]> = {
   GREATER_THAN: (value) => [{ operator: 'LESS_THAN_OR_EQUAL', value }],
   GREATER_THAN_OR_EQUAL: (value) => [{ operator: 'LESS_THAN', value }],

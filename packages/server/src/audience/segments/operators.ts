@@ -20,7 +20,7 @@ export type AttributeOperator = (typeof attributeOperators)[number];
 export type MetricOperator = (typeof metricOperators)[number];
 
 /** `left operator right`. */
-export function holds(left: number, operator: MetricOperator, right: number): boolean {
+export function compareNumbers(left: number, operator: MetricOperator, right: number): boolean {
   switch (operator) {
     case 'GREATER_THAN':
       return left > right;

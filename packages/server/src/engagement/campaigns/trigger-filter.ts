@@ -1,8 +1,13 @@
 import type { AttributeDimension, CampaignEventFilter, MetricDimension } from '@aws-sdk/client-pinpoint';
 import {
   type AttributeChange,
+  type AttributeOperator,
+  attributeOperators,
   type ChangedPayload,
+  compareNumbers,
   type EventPayload,
+  type MetricOperator,
+  metricOperators,
   normaliseEventType,
   parseInstant,
   type Watch,
@@ -11,25 +16,6 @@ import { badMember } from '../../platform/errors.ts';
 
 /** The event type with which a campaign asks for changes of attributes; no client can put an event of it. */
 export const changeEventType = '_endpoint.changed';
-
-const attributeOperators = [
-  'INCLUSIVE',
-  'EXCLUSIVE',
-  'CONTAINS',
-  'BEFORE',
-  'AFTER',
-  'BETWEEN',
-  'ON',
-] as const;
-type AttributeOperator = (typeof attributeOperators)[number];
-const metricOperators = [
-  'EQUAL',
-  'GREATER_THAN',
-  'GREATER_THAN_OR_EQUAL',
-  'LESS_THAN',
-  'LESS_THAN_OR_EQUAL',
-] as const;
-type MetricOperator = (typeof metricOperators)[number];
 
 interface AttributeCondition {
   name: string;
@@ -217,7 +203,8 @@ export function matchEvent(
     if (!holds(condition, value === undefined ? [] : [value])) return 'attribute_mismatch';
   }
   for (const { name, operator, value } of filter.metrics) {
-    if (!Object.hasOwn(metrics, name) || !compare(metrics[name]!, operator, value)) return 'metric_mismatch';
+    if (!Object.hasOwn(metrics, name) || !compareNumbers(metrics[name]!, operator, value))
+      return 'metric_mismatch';
   }
   return 'match';
 }
@@ -266,19 +253,4 @@ function isWithin(
   if (operator === 'AFTER') return at > first!;
   if (operator === 'BETWEEN') return at >= first! && at <= second!;
   return Math.floor(at / dayMs) === Math.floor(first! / dayMs);
-}
-
-function compare(left: number, operator: MetricOperator, right: number): boolean {
-  switch (operator) {
-    case 'EQUAL':
-      return left === right;
-    case 'GREATER_THAN':
-      return left > right;
-    case 'GREATER_THAN_OR_EQUAL':
-      return left >= right;
-    case 'LESS_THAN':
-      return left < right;
-    case 'LESS_THAN_OR_EQUAL':
-      return left <= right;
-  }
 }
