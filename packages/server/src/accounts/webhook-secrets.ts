@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../platform/clock.ts';
-import type { Queryable } from '../platform/database.ts';
+import type { Database, Queryable } from '../platform/database.ts';
 import { notFound } from '../platform/errors.ts';
 import type { Secrets } from '../platform/secrets.ts';
+import { recordAudit } from './audit.ts';
+import type { Principal } from './principal.ts';
 import { insertWebhookSecret, replaceWebhookSecret, selectWebhookSecret } from './webhook-secret.sql.ts';
 
 /** With what the webhooks of an application are signed, as Standard Webhooks writes secrets: `whsec_<base64>`. */
@@ -17,7 +19,7 @@ export interface WebhookSecrets {
   /** The application's secret; made when it has none. @throws CallerError not_found */
   get(applicationId: string): Promise<WebhookSecret>;
   /** A new secret; the former one signs as well for a day. @throws CallerError not_found */
-  rotate(applicationId: string): Promise<WebhookSecret>;
+  rotate(applicationId: string, by: Principal | 'system'): Promise<WebhookSecret>;
   /** The secrets to sign with, the newest first; at most a second old. @throws CallerError not_found */
   signing(applicationId: string): Promise<string[]>;
 }
@@ -35,7 +37,7 @@ interface Row {
 }
 
 export function createWebhookSecrets(options: {
-  database: Queryable;
+  database: Database;
   secrets: Secrets;
   clock: Clock;
 }): WebhookSecrets {
@@ -46,8 +48,8 @@ export function createWebhookSecrets(options: {
   const open = (applicationId: string, sealed: Buffer) =>
     `${prefix}${secrets.decrypt(sealed, contextOf(applicationId)).toString('base64')}`;
 
-  async function read(applicationId: string): Promise<WebhookSecret | undefined> {
-    const { rows } = await database.query<Row>(selectWebhookSecret(applicationId));
+  async function read(db: Queryable, applicationId: string): Promise<WebhookSecret | undefined> {
+    const { rows } = await db.query<Row>(selectWebhookSecret(applicationId));
     const [row] = rows;
     return (
       row && {
@@ -59,7 +61,7 @@ export function createWebhookSecrets(options: {
   }
 
   async function get(applicationId: string): Promise<WebhookSecret> {
-    const known = await read(applicationId);
+    const known = await read(database, applicationId);
     if (known) return known;
     try {
       await database.query(insertWebhookSecret(applicationId, seal(applicationId)));
@@ -68,16 +70,21 @@ export function createWebhookSecrets(options: {
       throw error;
     }
     // Somebody else's may have been the first.
-    return (await read(applicationId))!;
+    return (await read(database, applicationId))!;
   }
 
   return {
     get,
-    async rotate(applicationId) {
+    async rotate(applicationId, by) {
       await get(applicationId);
-      await database.query(replaceWebhookSecret(applicationId, seal(applicationId), overlapMs));
+      const changed = await database.transaction(async (tx) => {
+        await tx.query(replaceWebhookSecret(applicationId, seal(applicationId), overlapMs));
+        await recordAudit(tx, { principal: by, action: 'postrider:RotateWebhookSecret', applicationId });
+        return read(tx, applicationId);
+      });
       cache.delete(applicationId);
-      return get(applicationId);
+      if (!changed) throw notFound('Application', applicationId);
+      return changed;
     },
     signing(applicationId) {
       const now = clock.now();

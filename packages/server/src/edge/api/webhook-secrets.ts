@@ -60,15 +60,6 @@ export function webhookSecretRoutes(api: FastifyInstance, { database, webhookSec
         response: { 200: secretSchema },
       },
     },
-    async ({ params, principal }) => {
-      const secret = await webhookSecrets.rotate(params.app);
-      await recordAudit(database, {
-        principal,
-        action: 'postrider:RotateWebhookSecret',
-        applicationId: params.app,
-        detail: {},
-      });
-      return shown(secret);
-    },
+    async ({ params, principal }) => shown(await webhookSecrets.rotate(params.app, principal)),
   );
 }
