@@ -1,14 +1,14 @@
 import type { Queryable, Transaction } from '../platform/database.ts';
 import type { StoredFact } from './fact.ts';
+import { deleteParkedOfApplications, lockCursorWaiting, selectOldestDay } from './replay.sql.ts';
+import { type Batch, type Cursor, fitting, limitWithin, readBatches } from './slice.ts';
 import {
-  deleteParkedOfApplications,
-  lockCursorWaiting,
-  selectOldestDay,
-  selectReplayedFacts,
-  selectReplayedPart,
-} from './replay.sql.ts';
-import { type Batch, type Cursor, fitting, limitWithin } from './slice.ts';
-import { insertSubscriber, selectBatches, selectCursor } from './subscribers.sql.ts';
+  insertSubscriber,
+  selectBatches,
+  selectCursor,
+  selectPartOfBatch,
+  wantedFacts,
+} from './subscribers.sql.ts';
 
 /** Batch rows read at once, however few facts they hold. */
 const maxBatches = 1_000;
@@ -40,11 +40,12 @@ export async function replayFacts(
   await tx.query("select set_config('enable_seqscan', 'off', true)");
   if (!first || (whole.length === 0 && until.seq === 0)) return { facts: [], next: until };
   const isLast = whole.length === 0;
+  const wanted = wantedFacts(types, applicationIds);
   const limitOfFirst = limitWithin(first, limit);
   if (isLast || from.seq > 0 || first.facts > limitOfFirst) {
     const end = Math.min(from.seq + limitOfFirst, isLast ? until.seq : first.facts);
     const facts = await tx.query<StoredFact>(
-      selectReplayedPart(first, [from.seq, end], { types, applicationIds }),
+      selectPartOfBatch(first.day, first.batchId, [from.seq, end], wanted),
     );
     if (isLast) return { facts: facts.rows, next: { position: until.position, seq: end } };
     const next =
@@ -52,8 +53,8 @@ export async function replayFacts(
     return { facts: facts.rows, next };
   }
   const taken = fitting(whole, limit);
-  const facts = await tx.query<StoredFact>(selectReplayedFacts(taken, { types, applicationIds }));
-  return { facts: facts.rows, next: { position: taken.at(-1)!.position, seq: 0 } };
+  const facts = await readBatches(tx, taken, wanted);
+  return { facts, next: { position: taken.at(-1)!.position, seq: 0 } };
 }
 
 /** Where a subscriber is; the beginning when it never ran. */

@@ -1,13 +1,12 @@
-import sql, { type Sql } from 'sql-template-tag';
+import type { Sql } from 'sql-template-tag';
 import type { Transaction } from '../platform/database.ts';
 import type { StoredFact } from './fact.ts';
 import {
   lockCursor,
-  ofApplications,
-  ofTypes,
   selectBatches,
   selectBatchFacts,
   selectPartOfBatch,
+  wantedFacts,
 } from './subscribers.sql.ts';
 
 /** Everything up to `position` is handled, and of the batch after it the facts below `seq`. */
@@ -81,10 +80,7 @@ export async function readSlice(
   const first = batches[0];
   if (!first) return undefined;
   const applicationIds = await wants.applications?.(tx);
-  const wanted =
-    applicationIds?.length === 0
-      ? undefined
-      : sql`${ofTypes(wants.types ?? [])} ${ofApplications(applicationIds)}`;
+  const wanted = applicationIds?.length === 0 ? undefined : wantedFacts(wants.types, applicationIds);
   const limitOfFirst = limitWithin(first, limit);
   if (cursor.seq > 0 || first.facts > limitOfFirst) {
     const end = Math.min(cursor.seq + limitOfFirst, first.facts);
@@ -116,7 +112,12 @@ export function fitting(batches: readonly Batch[], limit: number): Batch[] {
   return end === -1 ? [...batches] : batches.slice(0, end);
 }
 
-async function readBatches(tx: Transaction, batches: readonly Batch[], wanted: Sql): Promise<StoredFact[]> {
+/** The wanted facts of whole batches, in the order of these. */
+export async function readBatches(
+  tx: Transaction,
+  batches: readonly Batch[],
+  wanted: Sql,
+): Promise<StoredFact[]> {
   const order = new Map(batches.map((batch, index) => [batch.batchId, index]));
   const days = batches.map((batch) => batch.day).sort();
   const { rows } = await tx.query<StoredFact>(

@@ -66,13 +66,17 @@ export function selectPartOfBatch(
     ) of_batch where true ${wanted} order by seq`;
 }
 
-/** Facts of these applications; undefined means all. */
-export function ofApplications(applicationIds: readonly string[] | undefined): Sql {
-  return applicationIds ? sql`and application_id = any (${applicationIds}::text[])` : empty;
+/** Facts of these applications (undefined means all) and of these types. */
+export function wantedFacts(
+  types: readonly string[] = [],
+  applicationIds: readonly string[] | undefined = undefined,
+): Sql {
+  const ofApplications = applicationIds ? sql`and application_id = any (${applicationIds}::text[])` : empty;
+  return sql`${ofTypes(types)} ${ofApplications}`;
 }
 
 /** Exact types, and prefixes that end in a dot; none means all. Looked at for every fact, so in its plainest form. */
-export function ofTypes(types: readonly string[]): Sql {
+function ofTypes(types: readonly string[]): Sql {
   if (types.length === 0) return empty;
   const prefixes = types.filter((type) => type.endsWith('.'));
   const exact = types.filter((type) => !type.endsWith('.'));
