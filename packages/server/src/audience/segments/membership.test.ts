@@ -4,7 +4,8 @@ import { hexId } from '../../platform/ids.ts';
 import { addSuppressions } from '../suppression.ts';
 import { compileSegment } from './compile.ts';
 import { explainSegment } from './explain.ts';
-import { countSegment, isMember, sampleSegment } from './membership.ts';
+import { countSegment, sampleSegment } from './membership.ts';
+import { isMember } from './memberships.ts';
 import {
   createSegment,
   deleteSegment,

@@ -3,15 +3,8 @@ import type { Database, Queryable, Transaction } from '../../platform/database.t
 import { badMember } from '../../platform/errors.ts';
 import { memberKey } from '../endpoints/row.ts';
 import { exceedsRetention } from './behaviour.ts';
-import {
-  type CompiledSegment,
-  type CompileOptions,
-  compileResolved,
-  compileSegment,
-  type PredicateNode,
-} from './compile.ts';
-import { type Resolution, resolveSegment, type SegmentTarget } from './resolve.ts';
-import { selectStates } from './segment.sql.ts';
+import { type CompiledSegment, type CompileOptions, compileSegment, type PredicateNode } from './compile.ts';
+import type { SegmentTarget } from './resolve.ts';
 
 /** How many endpoints a segment has now. */
 export interface SegmentCount {
@@ -103,66 +96,7 @@ export async function sampleSegment(
   return rows.map(({ id }) => id);
 }
 
-/**
- * Resolutions of segments that were asked for lately, so that a question costs one round trip. Each is checked
- * against the database with every use.
- */
-const resolutionsOf = new WeakMap<Queryable, Map<string, Resolution>>();
-const mostResolutions = 500;
-
-function resolutionsIn(db: Queryable): Map<string, Resolution> {
-  const known = resolutionsOf.get(db) ?? new Map<string, Resolution>();
-  resolutionsOf.set(db, known);
-  return known;
-}
-
-/**
- * Is this endpoint, or any endpoint of this user, in the segment's latest version? The ids are those that callers
- * know, also for members that were imported without being registered. One statement on the ids'
- * index, however large the segment is.
- * @throws CallerError not_found when there is no such segment
- */
-export async function isMember(
-  db: Queryable,
-  applicationId: string,
-  segmentId: string,
-  who: { endpointId: string } | { userId: string },
-  options?: CompileOptions,
-): Promise<boolean> {
-  const resolutions = resolutionsIn(db);
-  const key = `${applicationId} ${segmentId}`;
-  const known = resolutions.get(key);
-  if (known) {
-    const answer = await ask(db, applicationId, known, who, options);
-    if (answer !== undefined) return answer;
-    resolutions.delete(key);
-  }
-  const resolution = await resolveSegment(db, applicationId, { segmentId });
-  if (resolutions.size >= mostResolutions) resolutions.delete(resolutions.keys().next().value!);
-  resolutions.set(key, resolution);
-  const compiled = compileResolved(applicationId, resolution.root, { ...options, fewEndpoints: true });
-  const { rows } = await db.query<{ member: boolean }>(sql`select ${isOneOf(compiled, who)} as member`);
-  return rows[0]!.member;
-}
-
-/** The answer of a remembered resolution, or undefined when a segment in it has changed since. */
-async function ask(
-  db: Queryable,
-  applicationId: string,
-  { root, states }: Resolution,
-  who: { endpointId: string } | { userId: string },
-  options?: CompileOptions,
-): Promise<boolean | undefined> {
-  const compiled = compileResolved(applicationId, root, { ...options, fewEndpoints: true });
-  const { rows } = await db.query<{ member: boolean; states: Record<string, string> }>(
-    sql`select ${isOneOf(compiled, who)} as member,
-      (${selectStates(applicationId, [...states.keys()])}) as states`,
-  );
-  const now = new Map(Object.entries(rows[0]!.states));
-  const same = [...states].every(([id, state]) => now.get(id) === state);
-  return same ? rows[0]!.member : undefined;
-}
-
+/** Is an endpoint with this id, or any endpoint of this user, a member? For `select`. */
 export function isOneOf(
   { from, where, importedIds }: CompiledSegment,
   who: { endpointId: string } | { userId: string },

@@ -12,13 +12,43 @@ export interface SegmentVersionTarget {
   version: number;
 }
 
-const most = 1_000;
+/** Whom a question is about; the ids are those that callers know, also of members that were imported unregistered. */
+type Who = { endpointId: string } | { userId: string };
+
+interface Question {
+  segmentId: string;
+  /** The latest when absent. */
+  version?: number;
+}
+
+/**
+ * Resolutions of segments that were asked for lately, so that a question costs one round trip. Each is checked
+ * against the database with every use.
+ */
 const resolutionsOf = new WeakMap<Queryable, Map<string, Resolution>>();
+const most = 1_000;
+
+/**
+ * Is this endpoint, or any endpoint of this user, in the segment's latest version? One statement on the ids' index,
+ * however large the segment is.
+ * @throws CallerError not_found when there is no such segment
+ */
+export async function isMember(
+  db: Queryable,
+  applicationId: string,
+  segmentId: string,
+  who: Who,
+  options?: CompileOptions,
+): Promise<boolean> {
+  const question: Question = { segmentId };
+  const find = () => resolutionOf(db, applicationId, question);
+  const [member] = await ask(db, applicationId, who, [question], find, options);
+  return member!;
+}
 
 /**
  * Of which of these segments (up to 1000) is the endpoint a member? One statement on the endpoint's index, however many
  * and however large they are. A segment that is gone, or that cannot be evaluated, has no members.
- * @param endpointId as callers know it, also of members that were imported without being registered.
  */
 export async function membershipsOf(
   db: Queryable,
@@ -28,18 +58,28 @@ export async function membershipsOf(
   options?: CompileOptions,
 ): Promise<boolean[]> {
   if (targets.length === 0) return [];
-  const known = resolutionsOf.get(db) ?? new Map<string, Resolution>();
-  resolutionsOf.set(db, known);
+  const find = (target: Question) =>
+    resolutionOf(db, applicationId, target).catch((error: unknown) => {
+      if (error instanceof CallerError) return undefined;
+      throw error;
+    });
+  return ask(db, applicationId, { endpointId }, targets, find, options);
+}
+
+async function ask(
+  db: Queryable,
+  applicationId: string,
+  who: Who,
+  questions: readonly Question[],
+  find: (question: Question) => Promise<Resolution | undefined>,
+  options?: CompileOptions,
+): Promise<boolean[]> {
   // The second time all are read anew, so it is the last.
   for (let attempt = 0; ; attempt++) {
-    const resolutions = await Promise.all(
-      targets.map((target) => resolutionOf(db, known, applicationId, target)),
-    );
+    const resolutions = await Promise.all(questions.map(find));
     const members = resolutions.map((resolution) =>
       resolution
-        ? isOneOf(compileResolved(applicationId, resolution.root, { ...options, fewEndpoints: true }), {
-            endpointId,
-          })
+        ? isOneOf(compileResolved(applicationId, resolution.root, { ...options, fewEndpoints: true }), who)
         : sql`false`,
     );
     const states = new Map(resolutions.flatMap((resolution) => [...(resolution?.states ?? [])]));
@@ -48,30 +88,27 @@ export async function membershipsOf(
     );
     const now = new Map(Object.entries(rows[0]!.states));
     if (attempt > 0 || [...states].every(([id, state]) => now.get(id) === state)) return rows[0]!.members;
-    for (const target of targets) known.delete(keyOf(applicationId, target));
+    for (const question of questions) resolutionsIn(db).delete(keyOf(applicationId, question));
   }
 }
 
-function keyOf(applicationId: string, { segmentId, version }: SegmentVersionTarget): string {
-  return `${applicationId} ${segmentId} ${version}`;
+function resolutionsIn(db: Queryable): Map<string, Resolution> {
+  const known = resolutionsOf.get(db) ?? new Map<string, Resolution>();
+  resolutionsOf.set(db, known);
+  return known;
 }
 
-async function resolutionOf(
-  db: Queryable,
-  known: Map<string, Resolution>,
-  applicationId: string,
-  target: SegmentVersionTarget,
-): Promise<Resolution | undefined> {
-  const key = keyOf(applicationId, target);
+function keyOf(applicationId: string, { segmentId, version }: Question): string {
+  return `${applicationId} ${segmentId} ${version ?? 'latest'}`;
+}
+
+async function resolutionOf(db: Queryable, applicationId: string, question: Question): Promise<Resolution> {
+  const known = resolutionsIn(db);
+  const key = keyOf(applicationId, question);
   const resolution = known.get(key);
   if (resolution) return resolution;
-  try {
-    const resolved = await resolveSegment(db, applicationId, target);
-    if (known.size >= most) known.delete(known.keys().next().value!);
-    known.set(key, resolved);
-    return resolved;
-  } catch (error) {
-    if (error instanceof CallerError) return undefined;
-    throw error;
-  }
+  const resolved = await resolveSegment(db, applicationId, question);
+  if (known.size >= most) known.delete(known.keys().next().value!);
+  known.set(key, resolved);
+  return resolved;
 }
