@@ -68,14 +68,6 @@ export function selectResultApplications(applicationId: string | undefined): Sql
     : sql`select id from applications where id = ${applicationId}`;
 }
 
-/** How far the subscriber has read; it reads on when the transaction has ended. */
-export function lockResultCursor(name: string): Sql {
-  return sql`select position, seq from log_subscribers where name = ${name} for update`;
-}
-
-/** The day of the oldest batch that the log holds. */
-export const selectOldestLogDay = 'select min(day) as day from event_batches';
-
 export function deleteResults(applicationId: string, fromDay: string): Sql {
   return sql`delete from message_results where application_id = ${applicationId} and day >= ${fromDay}::date`;
 }

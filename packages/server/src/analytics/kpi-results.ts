@@ -1,18 +1,15 @@
-import { holdApplication } from '../accounts/index.ts';
-import type { StoredFact } from '../events/index.ts';
+import { forgetParkedFacts, holdSubscriber, oldestDay, type StoredFact } from '../events/index.ts';
 import type { Database, Transaction } from '../platform/database.ts';
 import { deleteRows } from '../platform/delete-rows.ts';
-import { CallerError } from '../platform/errors.ts';
 import {
   deleteResults,
   insertResults,
-  lockResultCursor,
   outcomeBits,
   type ResultChange,
-  selectOldestLogDay,
   selectResultApplications,
   upsertResults,
 } from './kpi-results.sql.ts';
+import { lockApplications } from './rollup.sql.ts';
 
 /**
  * The log's subscriber that keeps what became of each message, in the transaction that moves its cursor. Which outcomes
@@ -23,24 +20,16 @@ export const kpiResults = {
   name: 'analytics-kpis',
   types: ['message.'],
   async handle(tx: Transaction, facts: StoredFact[]): Promise<void> {
-    const alive = await holdApplications(tx, [...new Set(facts.map((fact) => fact.applicationId))].sort());
+    const alive = await holdApplications(tx, [...new Set(facts.map((fact) => fact.applicationId))]);
     const changes = sumUp(facts).filter(({ applicationId }) => alive.has(applicationId));
     if (changes.length > 0) await tx.query(upsertResults(changes));
   },
 } as const;
 
 /** Those that were not deleted; the deletion of these waits until the results are written, and then erases them. */
-async function holdApplications(tx: Transaction, ids: string[]): Promise<Set<string>> {
-  const alive = new Set<string>();
-  for (const id of ids) {
-    try {
-      await holdApplication(tx, id);
-      alive.add(id);
-    } catch (error) {
-      if (!(error instanceof CallerError && error.code === 'not_found')) throw error;
-    }
-  }
-  return alive;
+async function holdApplications(tx: Transaction, ids: readonly string[]): Promise<Set<string>> {
+  const { rows } = await tx.query<{ id: string }>(lockApplications(ids));
+  return new Set(rows.map(({ id }) => id));
 }
 
 function sumUp(facts: readonly StoredFact[]): ResultChange[] {
@@ -113,14 +102,14 @@ export async function rebuildKpiResults(database: Database, applicationId?: stri
   const { rows } = await database.query<{ id: string }>(selectResultApplications(applicationId));
   for (const { id } of rows) {
     await database.transaction(async (tx) => {
-      const cursor = await tx.query<{ position: number; seq: number }>(lockResultCursor(kpiResults.name));
-      // Without a cursor nothing was read yet.
-      if (!cursor.rows[0] || !(await holdApplications(tx, [id])).has(id)) return;
-      const { rows: oldest } = await tx.query<{ day: string }>(selectOldestLogDay);
-      const day = oldest[0]?.day;
+      const cursor = await holdSubscriber(tx, kpiResults.name);
+      if (!(await holdApplications(tx, [id])).has(id)) return;
+      // The facts themselves are in the log, and so in the new results.
+      await forgetParkedFacts(tx, kpiResults.name, [id]);
+      const day = await oldestDay(tx);
       if (day === undefined) return;
       await tx.query(deleteResults(id, day));
-      await tx.query(insertResults(id, day, cursor.rows[0]));
+      await tx.query(insertResults(id, day, cursor));
     });
   }
 }
