@@ -1,6 +1,7 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import type { EndpointRequest, EndpointResponse } from '@aws-sdk/client-pinpoint';
 import { CreateAppCommand, GetEndpointCommand, UpdateEndpointCommand } from '@aws-sdk/client-pinpoint';
+import { expect } from 'vitest';
 import { startProduct, type TestProduct } from './support/product.ts';
 
 /** A call as a page makes it, with a publishable key. */
@@ -54,12 +55,40 @@ export interface Shop {
 export interface Shops {
   product: TestProduct;
   open(settings?: Record<string, unknown>): Promise<Shop>;
+  /** A shop, and in it the mail endpoint of a user `victim` that the backend made. */
+  withVictim(): Promise<{ shop: Shop; victim: string }>;
 }
 
 /** A product in which shops can be opened. */
 export async function startShops(env: Record<string, string> = {}): Promise<Shops> {
   const product = await startProduct(env);
-  return { product, open: (settings) => openShop(product, settings) };
+  return {
+    product,
+    open: (settings) => openShop(product, settings),
+    async withVictim() {
+      const shop = await openShop(product);
+      const victim = randomUUID();
+      await shop.backendUpdate(victim, {
+        ChannelType: 'EMAIL',
+        Address: 'victim@example.com',
+        User: { UserId: 'victim', UserAttributes: { plan: ['gold'] } },
+      });
+      return { shop, victim };
+    },
+  };
+}
+
+/** The endpoint as it was; an attack must leave it so. */
+export async function unchanged(
+  shop: Shop,
+  endpointId: string,
+  attack: () => Promise<unknown>,
+): Promise<void> {
+  const before = await shop.read(endpointId);
+  const events = await shop.eventTypes();
+  await attack();
+  expect(await shop.read(endpointId)).toEqual(before);
+  expect(await shop.eventTypes()).toEqual(events);
 }
 
 async function openShop(product: TestProduct, settings: Record<string, unknown> = {}): Promise<Shop> {
