@@ -1,6 +1,7 @@
 import { CreateAppCommand, UpdateEmailChannelCommand } from '@aws-sdk/client-pinpoint';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startBrowser } from '../support/browser.ts';
 import { startProduct } from '../support/product.ts';
 import { missing } from '../support/requires.ts';
 
@@ -10,18 +11,7 @@ describe.skipIf(missing('chromium').length > 0)('the inbox in Chromium', () => {
 
   beforeAll(async () => {
     product = await startProduct();
-    browser = await chromium.launch({
-      executablePath: '/usr/bin/chromium',
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    });
+    browser = await startBrowser();
     await sendMails();
   });
   afterAll(() => browser?.close());

@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Shop, type Shops, startShops } from '../publishable-keys-support.ts';
+import { startBrowser } from '../support/browser.ts';
 import { missing } from '../support/requires.ts';
 
 /** What the page of a shop does, as a customer would write it. */
@@ -28,18 +29,7 @@ describe.skipIf(missing('chromium').length > 0)('a page of another origin in Chr
 
   beforeAll(async () => {
     shops = await startShops();
-    browser = await chromium.launch({
-      executablePath: '/usr/bin/chromium',
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    });
+    browser = await startBrowser();
   });
   afterAll(async () => {
     await browser?.close();

@@ -11,8 +11,8 @@ import {
 } from '@aws-sdk/client-pinpoint';
 import { Analytics } from '@segment/analytics-node';
 import kinesalite from 'kinesalite';
-import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startBrowser } from '../support/browser.ts';
 import { readStream } from '../support/kinesis.ts';
 import { waitFor } from '../support/processes.ts';
 import { startProduct, type TestProduct } from '../support/product.ts';
@@ -157,7 +157,7 @@ print(answer['ResponseMetadata']['HTTPStatusCode'], [r['StatusCode'] for r in an
     const site = createServer((_, response) => response.end('<!doctype html><title>shop</title>'));
     site.listen(0, '127.0.0.1');
     await once(site, 'listening');
-    const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+    const browser = await startBrowser();
     try {
       const page = await browser.newPage();
       await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`);

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 
-const tools = {
+/** Where Debian puts them. */
+export const tools = {
   aws: '/usr/bin/aws',
   boto3: '/usr/lib/python3/dist-packages/boto3/__init__.py',
   'smtp-sink': '/usr/sbin/smtp-sink',
