@@ -2,44 +2,24 @@ import type { ServerResponse } from 'node:http';
 import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import {
-  awsCredentials,
   createAudience,
+  type FunctionBehaviour,
   runCampaign,
-  secretOf,
   startCampaign,
-  startReceiver,
+  startFunctions,
   statusesOf,
   untilOver,
 } from './functions-support.ts';
 import { waitFor } from './support/processes.ts';
 import { startProduct } from './support/product.ts';
 
-const behaviours = new Map<string, Parameters<typeof startReceiver>[1]>();
-const receiver = await startReceiver(
-  (applicationId) => secretOf(product, applicationId),
-  (response, call, number) => {
-    const path = decodeURIComponent(call.path);
-    const [, behaviour] = [...behaviours].find(([name]) => path.includes(name))!;
-    behaviour(response, call, number);
-  },
-);
-const product = await startProduct({
-  POSTRIDER_AWS_ACCESS_KEY_ID: awsCredentials.accessKeyId,
-  POSTRIDER_AWS_SECRET_ACCESS_KEY: awsCredentials.secretAccessKey,
-  POSTRIDER_AWS_ENDPOINT_URL: receiver.url,
-  POSTRIDER_REGION: 'eu-west-1',
-});
+const { product, start } = await startFunctions();
 
 const ok = (response: ServerResponse) => void response.end('{}');
-let last = 0;
-function deliverer(behaviour: Parameters<typeof startReceiver>[1] = ok) {
-  const name = `deliver${++last}x`;
-  behaviours.set(name, behaviour);
-  return {
-    name,
-    uri: `${receiver.url}/${name}`,
-    calls: () => receiver.calls.filter(({ path }) => decodeURIComponent(path).includes(name)),
-  };
+/** A function of its own for a test, that takes deliveries. */
+function deliverer(behaviour: FunctionBehaviour = ok) {
+  const own = start('deliver', behaviour);
+  return { ...own, uri: own.url };
 }
 
 const person = (index: number, change: object = {}) => ({
@@ -193,7 +173,7 @@ test('a function that breaks off may have got it: in doubt, and sent again by ha
   const { ApplicationId } = audience;
   const { campaign, statuses } = await runCampaign(product, audience, custom(broken.uri));
   expect(statuses).toEqual({ in_doubt: 2 });
-  behaviours.set(broken.name, ok);
+  broken.behave(ok);
   // Three tries, and one more when the first went over a connection that was kept from an earlier test.
   const calls = broken.calls().length;
   const { items } = await product.json<{ items: { id: string }[] }>(
@@ -249,7 +229,7 @@ test('a function that is slow keeps no other campaign waiting', async () => {
   const stuck = await startCampaign(product, many, custom(slow.uri));
   await waitFor('the calls', () => held.length >= 10);
   expect((await runCampaign(product, few, custom(quick.uri))).statuses).toEqual({ accepted: 60 });
-  behaviours.set(slow.name, ok);
+  slow.behave(ok);
   for (const response of held) response.end();
   await untilOver(product, stuck);
   expect(await statusesOf(product, stuck)).toEqual({ accepted: 1_200 });

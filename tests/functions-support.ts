@@ -13,7 +13,7 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll } from 'vitest';
 import { signatureFault } from '../packages/server/src/platform/aws-request.test-support.ts';
 import { waitFor } from './support/processes.ts';
-import type { TestProduct } from './support/product.ts';
+import { startProduct, type TestProduct } from './support/product.ts';
 
 export interface FunctionPayload {
   MessageConfiguration?: object;
@@ -35,7 +35,10 @@ export interface FunctionCallSeen {
   fault: string | undefined;
 }
 
-export const awsCredentials = { accessKeyId: 'AKIDOFTHETEAM', secretAccessKey: 'the secret of the team' };
+/** How a function answers a call; `number` counts the calls of its receiver from 1. */
+export type FunctionBehaviour = (response: ServerResponse, call: FunctionCallSeen, number: number) => void;
+
+const awsCredentials = { accessKeyId: 'AKIDOFTHETEAM', secretAccessKey: 'the secret of the team' };
 
 /**
  * A receiver of hooks and deliveries that checks signatures as customers do: those of Standard Webhooks with the
@@ -43,7 +46,7 @@ export const awsCredentials = { accessKeyId: 'AKIDOFTHETEAM', secretAccessKey: '
  */
 export async function startReceiver(
   secretOf: (applicationId: string) => Promise<string>,
-  answer: (response: ServerResponse, call: FunctionCallSeen, number: number) => void,
+  answer: FunctionBehaviour,
 ): Promise<{ url: string; calls: FunctionCallSeen[] }> {
   const calls: FunctionCallSeen[] = [];
   const server = createServer(async (request, response) => {
@@ -77,6 +80,49 @@ export async function startReceiver(
     server.close();
   });
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, calls };
+}
+
+/** A function of its own for a test. */
+export interface TestFunction {
+  /** In the paths of its calls: also what a Lambda function has to be called. */
+  name: string;
+  url: string;
+  calls(): FunctionCallSeen[];
+  /** From now on it answers so. */
+  behave(behaviour: FunctionBehaviour): void;
+}
+
+/** A product in eu-west-1 with a receiver that is also its Lambda, and functions there that answer as the tests say. */
+export async function startFunctions(): Promise<{
+  product: TestProduct;
+  start(prefix: string, behaviour: FunctionBehaviour): TestFunction;
+}> {
+  const behaviours = new Map<string, FunctionBehaviour>();
+  const receiver = await startReceiver(
+    (applicationId) => secretOf(product, applicationId),
+    (response, call, number) => {
+      const path = decodeURIComponent(call.path);
+      const [, behaviour] = [...behaviours].find(([name]) => path.includes(name))!;
+      behaviour(response, call, number);
+    },
+  );
+  const product = await startProduct({
+    POSTRIDER_AWS_ACCESS_KEY_ID: awsCredentials.accessKeyId,
+    POSTRIDER_AWS_SECRET_ACCESS_KEY: awsCredentials.secretAccessKey,
+    POSTRIDER_AWS_ENDPOINT_URL: receiver.url,
+    POSTRIDER_REGION: 'eu-west-1',
+  });
+  const start = (prefix: string, behaviour: FunctionBehaviour): TestFunction => {
+    const name = `${prefix}${behaviours.size + 1}x`;
+    behaviours.set(name, behaviour);
+    return {
+      name,
+      url: `${receiver.url}/${name}`,
+      calls: () => receiver.calls.filter(({ path }) => decodeURIComponent(path).includes(name)),
+      behave: (next) => void behaviours.set(name, next),
+    };
+  };
+  return { product, start };
 }
 
 export interface Audience {

@@ -1,34 +1,17 @@
 import { UpdateApplicationSettingsCommand } from '@aws-sdk/client-pinpoint';
 import { expect, test } from 'vitest';
 import {
-  awsCredentials,
   createAudience,
+  type FunctionBehaviour,
   runCampaign,
-  secretOf,
   startCampaign,
-  startReceiver,
+  startFunctions,
   statusesOf,
   untilOver,
 } from './functions-support.ts';
 import { waitFor } from './support/processes.ts';
-import { startProduct } from './support/product.ts';
 
-/** Answers by the path of the call; filled by the tests. */
-const behaviours = new Map<string, Parameters<typeof startReceiver>[1]>();
-const receiver = await startReceiver(
-  (applicationId) => secretOf(product, applicationId),
-  (response, call, number) => {
-    const path = decodeURIComponent(call.path);
-    const [, behaviour] = [...behaviours].find(([name]) => path.includes(name))!;
-    behaviour(response, call, number);
-  },
-);
-const product = await startProduct({
-  POSTRIDER_AWS_ACCESS_KEY_ID: awsCredentials.accessKeyId,
-  POSTRIDER_AWS_SECRET_ACCESS_KEY: awsCredentials.secretAccessKey,
-  POSTRIDER_AWS_ENDPOINT_URL: receiver.url,
-  POSTRIDER_REGION: 'eu-west-1',
-});
+const { product, start } = await startFunctions();
 
 const person = (index: number, change: object = {}) => ({
   Id: `p${index}`,
@@ -44,16 +27,10 @@ const words = {
   MessageConfiguration: { SMSMessage: { Body: 'Hi {{Attributes.number}}{{Attributes.gift}}' } },
 };
 
-let lastBehaviour = 0;
-/** A hook of its own for a test, with its calls. */
-function hook(behaviour: Parameters<typeof startReceiver>[1]) {
-  const name = `hook${++lastBehaviour}x`;
-  behaviours.set(name, behaviour);
-  return {
-    name,
-    Hook: { WebUrl: `${receiver.url}/${name}`, Mode: 'FILTER' as const },
-    calls: () => receiver.calls.filter(({ path }) => decodeURIComponent(path).includes(name)),
-  };
+/** A hook of its own for a test. */
+function hook(behaviour: FunctionBehaviour) {
+  const own = start('hook', behaviour);
+  return { ...own, Hook: { WebUrl: own.url, Mode: 'FILTER' as const } };
 }
 
 async function inboxOf(app: string): Promise<{ address: string; body: string }[]> {
@@ -238,7 +215,7 @@ test('a hook that does not answer keeps no other campaign waiting, nor its own s
   const own = { ApplicationId: slow.ApplicationId, SegmentId: slow.SegmentId };
   expect((await runCampaign(product, own, plain)).statuses).toEqual({ accepted: 1_600 });
   expect((await statusesOf(product, stuck)).accepted).toBeUndefined();
-  behaviours.set(silent.name, (response, { payload }) => response.end(JSON.stringify(payload.Endpoints)));
+  silent.behave((response, { payload }) => response.end(JSON.stringify(payload.Endpoints)));
   for (const response of held) response.destroy();
   await untilOver(product, stuck);
   expect(await statusesOf(product, stuck)).toEqual({ accepted: 1_600 });
