@@ -9,7 +9,7 @@ import {
   wakeStream,
 } from './dead-letter.sql.ts';
 import type { FactRange } from './queue.sql.ts';
-import { lockStream } from './stream.sql.ts';
+import { selectStreamId } from './stream.sql.ts';
 
 /** Facts that a stream could not deliver, and why. */
 export interface DeadLetter {
@@ -37,7 +37,7 @@ export function toRange({ position, day, batchId, fromSeq, toSeq }: DeadLetter):
 }
 
 async function streamId(database: Database, applicationId: string, name: string): Promise<string> {
-  const { rows } = await database.query<{ id: string }>(lockStream(applicationId, name));
+  const { rows } = await database.query<{ id: string }>(selectStreamId(applicationId, name));
   if (!rows[0]) throw notFound('Stream', name);
   return rows[0].id;
 }

@@ -26,6 +26,10 @@ export function selectStream(applicationId: string, name: string): Sql {
     where s.application_id = ${applicationId} and s.name = ${name}`;
 }
 
+export function selectStreamId(applicationId: string, name: string): Sql {
+  return sql`select id from streams where application_id = ${applicationId} and name = ${name}`;
+}
+
 export function lockStream(applicationId: string, name: string): Sql {
   return sql`select ${columns} from streams s
     where s.application_id = ${applicationId} and s.name = ${name} for update`;
