@@ -41,11 +41,10 @@ export interface SliceRow {
   batchId: string;
   facts: number;
   fromSeq: number;
-  arrivedAt: Date;
 }
 
 export function selectSlices(streamId: string, fromPosition: number, limit: number): Sql {
-  return sql`select position, day, batch_id as "batchId", facts, from_seq as "fromSeq", arrived_at as "arrivedAt"
+  return sql`select position, day, batch_id as "batchId", facts, from_seq as "fromSeq"
     from stream_slices where stream_id = ${streamId} and position >= ${fromPosition} order by position limit ${limit}`;
 }
 

@@ -16,9 +16,12 @@ export interface Place {
   seq: number;
 }
 
+/** A fact with the position of its batch. */
+export type PlacedFact = StoredFact & { position: number };
+
 /** Facts that a stream delivers in one round, and the place that its cursor has afterwards. */
 export interface Window {
-  facts: (StoredFact & { position: number })[];
+  facts: PlacedFact[];
   /** Everything below it is in `facts`, or was before. */
   end: Place;
   /** More is likely to wait. */
@@ -60,7 +63,7 @@ export async function readWindow(
     const taken = slices.slice(0, count);
     const ranges = taken.map((slice) => ({ ...slice, toSeq: lastSeq }));
     await tx.query(forbidScans);
-    const { rows: read } = await tx.query<StoredFact & { position: number }>(
+    const { rows: read } = await tx.query<PlacedFact>(
       selectFacts(stream.applicationId, ranges, limits.facts, limits.bytes),
     );
     const facts = withinRecords(read, limits.records);
@@ -110,10 +113,10 @@ export async function readRange(
   applicationId: string,
   range: FactRange,
   limits: WindowLimits,
-): Promise<{ facts: StoredFact[]; rest: number | undefined }> {
+): Promise<{ facts: PlacedFact[]; rest: number | undefined }> {
   return await database.transaction(async (tx) => {
     await tx.query(forbidScans);
-    const { rows } = await tx.query<StoredFact>(
+    const { rows } = await tx.query<PlacedFact>(
       selectFacts(applicationId, [range], limits.facts + 1, limits.bytes),
     );
     const facts = withinRecords(rows.slice(0, limits.facts), limits.records);

@@ -3,6 +3,7 @@ import { eventTypeOf, toEndpointResponse } from '../audience/index.ts';
 import type { StoredFact } from '../events/index.ts';
 import type { RecordedMessage } from '../messaging/index.ts';
 import { uuidTime } from '../platform/ids.ts';
+import type { OutgoingRecord } from './outlets/outlet.ts';
 import {
   type CampaignAttributes,
   type CustomMembers,
@@ -27,15 +28,8 @@ export interface RenderContext {
   countryOf(address: string): string | undefined;
 }
 
-/** A record, ready to be handed over. */
-export interface RenderedRecord {
-  /** The same for every repeat. */
-  id: string;
-  /** Records with the same key keep their order: the endpoint, or the message when it has none. */
-  key: string;
-  /** Milliseconds: the hour in which it is filed. */
-  arrivedAt: number;
-  json: string;
+/** A record, ready to be handed over. Its key is the endpoint, or the message when it has none. */
+export interface RenderedRecord extends OutgoingRecord {
   /** The fact that it is of. */
   fact: StoredFact;
 }

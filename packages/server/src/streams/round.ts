@@ -14,7 +14,14 @@ import { type DeadLetter, toRange } from './dead-letter.ts';
 import { type Delivery, type DeliveryOptions, deliver } from './deliver.ts';
 import type { Outlet, OutletError } from './outlets/outlet.ts';
 import { lockOwned, noteFailure, noteSuccess, parkSlices, settleSlices } from './queue.sql.ts';
-import { type Place, readRange, readWindow, type Window, type WindowLimits } from './queue.ts';
+import {
+  type Place,
+  type PlacedFact,
+  readRange,
+  readWindow,
+  type Window,
+  type WindowLimits,
+} from './queue.ts';
 import { type RenderedRecord, renderFacts } from './render.ts';
 import { loadContext, type SourceOptions } from './source.ts';
 import type { StreamRow } from './stream.ts';
@@ -144,7 +151,7 @@ async function render(
 
 /** One dead letter for each fact of which a record was refused. */
 function lettersOf(
-  facts: Window['facts'],
+  facts: readonly PlacedFact[],
   records: readonly RenderedRecord[],
   refused: ReadonlyMap<string, string>,
 ): DeadLetterValues[] {
@@ -235,7 +242,7 @@ async function settleReplay(
   stream: StreamRow,
   letter: DeadLetter,
   done: {
-    facts: readonly StoredFact[];
+    facts: readonly PlacedFact[];
     rest: number | undefined;
     records: readonly RenderedRecord[];
     delivery: Delivery;
@@ -252,10 +259,7 @@ async function settleReplay(
     } else if (done.facts.length === 0) {
       await tx.query(endReplay(letter.id, 'the log does not hold these facts any more'));
     } else {
-      const positioned = done.facts.map((fact) => ({ ...fact, position: letter.position }));
-      const bySeq = new Map(positioned.map((fact) => [fact.seq, fact]));
-      const records = done.records.map((record) => ({ ...record, fact: bySeq.get(record.fact.seq)! }));
-      const letters = lettersOf(positioned, records, refused);
+      const letters = lettersOf(done.facts, done.records, refused);
       if (letters.length > 0) await tx.query(insertDeadLetters(stream, letters, clock.now()));
       if (done.rest === undefined) await tx.query(deleteDeadLetters(stream.id, [letter.id]));
       else await tx.query(shortenDeadLetter(letter.id, done.rest));

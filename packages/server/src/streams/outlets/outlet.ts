@@ -4,7 +4,7 @@ export interface OutgoingRecord {
   id: string;
   /** Records with the same key are kept in order. */
   key: string;
-  /** Milliseconds. */
+  /** Milliseconds: the hour in which it is filed. */
   arrivedAt: number;
   json: string;
 }
