@@ -114,7 +114,10 @@ export interface Dispatch {
  * The treatment of a cohort (0–99), or `holdout`. The lowest cohorts are held out, then come the additional
  * treatments in order, the rest gets the default one; so the same endpoint always falls in the same bucket.
  */
-export function treatmentOf(plan: DispatchPlan, cohort: number): Treatment | 'holdout' {
+export function treatmentOf<Choice extends Pick<Treatment, 'id' | 'sizePercent'>>(
+  plan: { holdoutPercent: number; treatments: readonly Choice[] },
+  cohort: number,
+): Choice | 'holdout' {
   let from = plan.holdoutPercent;
   if (cohort < from) return 'holdout';
   for (const treatment of plan.treatments) {

@@ -58,17 +58,16 @@ export async function insertActivities(
     campaignId: string;
     dispatchId: string;
     scheduledStart: Date;
-    treatmentIds: string[];
-    /** One for each treatment; made when absent. */
-    activityIds?: string[];
+    treatments: readonly { id: string; activityId: string }[];
   },
 ): Promise<void> {
-  const ids = run.activityIds ?? run.treatmentIds.map(() => uuidv7().replaceAll('-', ''));
+  const ids = run.treatments.map(({ activityId }) => activityId);
+  const treatmentIds = run.treatments.map(({ id }) => id);
   await tx.query(sql`
     insert into campaign_activities
       (application_id, campaign_id, id, treatment_id, dispatch_id, state, scheduled_start, started_at)
     select ${run.applicationId}, ${run.campaignId}, id, treatment_id, ${run.dispatchId}, 'RUNNING', ${run.scheduledStart}, now()
-    from unnest(${ids}::text[], ${run.treatmentIds}::text[]) as t(id, treatment_id)`);
+    from unnest(${ids}::text[], ${treatmentIds}::text[]) as t(id, treatment_id)`);
 }
 
 /** The trace of a run that was due and did not take place; clients see the reason among its ExecutionMetrics. */

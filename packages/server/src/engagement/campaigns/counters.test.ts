@@ -38,7 +38,7 @@ beforeEach(async () => {
       campaignId,
       dispatchId,
       scheduledStart: new Date(),
-      treatmentIds: ['0', '1'],
+      treatments: ['0', '1'].map((id) => ({ id, activityId: hexId() })),
     });
   });
 });

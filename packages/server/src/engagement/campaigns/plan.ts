@@ -1,6 +1,8 @@
 import type { MessageConfiguration, Template } from '@aws-sdk/client-pinpoint';
 import type { LoadedTemplate } from '../../content/index.ts';
 import type { ContentByChannel, ContentSource, DispatchPlan, Treatment } from '../../messaging/index.ts';
+import { isoTime } from '../../platform/clock.ts';
+import { uuidv7 } from '../../platform/ids.ts';
 import type { CampaignDefinition, InheritedSettings } from './campaign.ts';
 import { pushMessages } from './validate.ts';
 
@@ -23,15 +25,14 @@ export async function planCampaign(
   inherited: InheritedSettings,
   loadTemplate: TemplateLoader,
 ): Promise<DispatchPlan> {
-  const additional = definition.AdditionalTreatments ?? [];
-  const holdoutPercent = definition.HoldoutPercent ?? 0;
-  const rest = additional.reduce((left, { SizePercent }) => left - SizePercent!, 100 - holdoutPercent);
+  const { AdditionalTreatments: additional = [], HoldoutPercent: holdoutPercent = 0 } = definition;
+  const sizes = treatmentSizes(definition);
   const treatments: Treatment[] = [
-    { id: '0', sizePercent: rest, ...(await wordsOf(definition, '$', loadTemplate)) },
+    { id: '0', sizePercent: sizes[0]!, ...(await wordsOf(definition, '$', loadTemplate)) },
   ];
   for (const [index, treatment] of additional.entries()) {
     const words = await wordsOf(treatment, `$.AdditionalTreatments[${index}]`, loadTemplate);
-    treatments.push({ id: String(index + 1), sizePercent: treatment.SizePercent!, ...words });
+    treatments.push({ id: String(index + 1), sizePercent: sizes[index + 1]!, ...words });
   }
   const limits = effectiveLimits(definition, inherited);
   const quiet = effectiveQuietTime(definition, inherited);
@@ -45,6 +46,25 @@ export async function planCampaign(
     },
     ...(quiet ? { quietTime: quiet } : {}),
     ...(hook ? { hook } : {}),
+  };
+}
+
+/** Percents of the default treatment and of each additional one: the default one gets what the others leave. */
+export function treatmentSizes(definition: CampaignDefinition): number[] {
+  const additional = (definition.AdditionalTreatments ?? []).map(({ SizePercent }) => SizePercent!);
+  const rest = additional.reduce((left, size) => left - size, 100 - (definition.HoldoutPercent ?? 0));
+  return [rest, ...additional];
+}
+
+/** The plan of one run, with an activity for each treatment. */
+export function planOfRun(plan: DispatchPlan, scheduledStart: Date) {
+  return {
+    ...plan,
+    treatments: plan.treatments.map((treatment) => ({
+      ...treatment,
+      activityId: uuidv7().replaceAll('-', ''),
+    })),
+    scheduledTime: isoTime(scheduledStart),
   };
 }
 

@@ -1,13 +1,12 @@
 import sql, { type Sql } from 'sql-template-tag';
 import { type DispatchPlan, startDispatch } from '../../messaging/index.ts';
-import { isoTime } from '../../platform/clock.ts';
 import type { Transaction } from '../../platform/database.ts';
 import { CallerError } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
 import { insertActivities, insertCancelledActivity } from './activities.sql.ts';
 import type { Campaign } from './campaign.ts';
 import { showInApp } from './in-app-state.ts';
-import { effectiveLimits, planCampaign } from './plan.ts';
+import { effectiveLimits, planCampaign, planOfRun } from './plan.ts';
 import { segmentExists, segmentMembers, templateLoader } from './references.ts';
 import { isEventTriggered, isInApp, parseIsoTime } from './schedule.ts';
 import { endTrigger, openTriggered } from './triggers.ts';
@@ -47,7 +46,7 @@ export async function startRun(tx: Transaction, campaign: Campaign, options: Run
   const prepared = await prepareRun(tx, campaign, options.now);
   if ('reason' in prepared) return refuse(tx, campaign, 'INVALID', prepared.reason);
   const dispatchId = uuidv7();
-  const activityIds = prepared.plan.treatments.map(() => uuidv7().replaceAll('-', ''));
+  const plan = planOfRun(prepared.plan, scheduledStart);
   const endsAt = runEnd(campaign, options.now);
   const { audienceSize } = await startDispatch(tx, {
     id: dispatchId,
@@ -56,14 +55,7 @@ export async function startRun(tx: Transaction, campaign: Campaign, options: Run
     class: 'promotional',
     lane: 'bulk',
     campaignId: campaign.id,
-    plan: {
-      ...prepared.plan,
-      treatments: prepared.plan.treatments.map((treatment, index) => ({
-        ...treatment,
-        activityId: activityIds[index]!,
-      })),
-      scheduledTime: isoTime(scheduledStart),
-    },
+    plan,
     members: prepared.members,
     messagesPerSecond: effectiveLimits(definition, campaign.inherited).MessagesPerSecond,
     expiresAt: endsAt ?? new Date(options.now + options.lifetimeMs),
@@ -73,8 +65,7 @@ export async function startRun(tx: Transaction, campaign: Campaign, options: Run
     campaignId: campaign.id,
     dispatchId,
     scheduledStart,
-    treatmentIds: prepared.plan.treatments.map(({ id }) => id),
-    activityIds,
+    treatments: plan.treatments,
   });
   await tx.query(sql`
     update campaigns set state = 'EXECUTING', state_reason = null, next_run_at = null, dispatch_id = ${dispatchId},

@@ -1,14 +1,13 @@
 import sql from 'sql-template-tag';
 import { watchAttributes } from '../../audience/index.ts';
 import { closeDispatch, type DispatchPlan, openDispatch, setDispatchState } from '../../messaging/index.ts';
-import { isoTime } from '../../platform/clock.ts';
 import type { Transaction } from '../../platform/database.ts';
 import { badMember, CallerError } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
 import { insertActivities, setActivitiesState } from './activities.sql.ts';
 import type { Campaign, CampaignDefinition } from './campaign.ts';
 import { markIdleDeleted } from './campaigns.sql.ts';
-import { effectiveLimits } from './plan.ts';
+import { effectiveLimits, planOfRun } from './plan.ts';
 import { dueTime, isEventTriggered, parseIsoTime } from './schedule.ts';
 import { countTriggers, deleteTrigger, markTriggerEnded, upsertTrigger } from './trigger.sql.ts';
 import { readEventFilter, watchesOf } from './trigger-filter.ts';
@@ -87,9 +86,9 @@ export async function openTriggered(
   options: { plan: DispatchPlan; scheduledStart: Date; paused: boolean },
 ): Promise<string> {
   const { applicationId, id: campaignId, definition } = campaign;
-  const { plan, paused, scheduledStart } = options;
+  const { paused, scheduledStart } = options;
+  const plan = planOfRun(options.plan, scheduledStart);
   const dispatchId = uuidv7();
-  const activityIds = plan.treatments.map(() => uuidv7().replaceAll('-', ''));
   await openDispatch(tx, {
     id: dispatchId,
     applicationId,
@@ -97,14 +96,7 @@ export async function openTriggered(
     class: 'promotional',
     lane: 'triggered',
     campaignId,
-    plan: {
-      ...plan,
-      treatments: plan.treatments.map((treatment, index) => ({
-        ...treatment,
-        activityId: activityIds[index]!,
-      })),
-      scheduledTime: isoTime(scheduledStart),
-    },
+    plan,
     messagesPerSecond: effectiveLimits(definition, campaign.inherited).MessagesPerSecond,
     expiresAt: never,
     paused,
@@ -114,8 +106,7 @@ export async function openTriggered(
     campaignId,
     dispatchId,
     scheduledStart,
-    treatmentIds: plan.treatments.map(({ id }) => id),
-    activityIds,
+    treatments: plan.treatments,
   });
   if (paused) await setActivitiesState(tx, dispatchId, 'PAUSED');
   await tx.query(sql`

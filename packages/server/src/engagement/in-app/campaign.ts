@@ -3,7 +3,7 @@ import { type InAppContent, inAppParts } from '../../content/index.ts';
 import type { Queryable } from '../../platform/database.ts';
 import { CallerError } from '../../platform/errors.ts';
 import type { Campaign, CampaignDefinition } from '../campaigns/campaign.ts';
-import { effectiveLimits, effectiveQuietTime } from '../campaigns/plan.ts';
+import { effectiveLimits, effectiveQuietTime, treatmentSizes } from '../campaigns/plan.ts';
 import { loadInAppMessages } from '../campaigns/references.ts';
 import { parseIsoTime } from '../campaigns/schedule.ts';
 import { type EventFilter, readEventFilter } from '../campaigns/trigger-filter.ts';
@@ -13,7 +13,6 @@ import { selectInAppCampaigns, selectInAppState } from './in-app.sql.ts';
 export interface InAppTreatment {
   id: string;
   sizePercent: number;
-  content: Record<string, never>;
   message: InAppContent;
   /** Texts with variables; empty when the message is the same for everybody. */
   parts: Readonly<Record<string, string>>;
@@ -93,9 +92,8 @@ async function compile(db: Queryable, row: Row): Promise<InAppCampaign | undefin
     if (error instanceof CallerError) return undefined;
     throw error;
   }
-  const { AdditionalTreatments: additional = [], HoldoutPercent: holdoutPercent = 0 } = definition;
   const schedule = definition.Schedule!;
-  const rest = additional.reduce((left, { SizePercent }) => left - SizePercent!, 100 - holdoutPercent);
+  const sizes = treatmentSizes(definition);
   const limits = effectiveLimits(definition, inherited);
   return {
     id: row.id,
@@ -103,11 +101,10 @@ async function compile(db: Queryable, row: Row): Promise<InAppCampaign | undefin
     segment: { segmentId: definition.SegmentId!, version: row.segmentVersion },
     startsAt: schedule.StartTime === 'IMMEDIATE' ? 0 : parseIsoTime(schedule.StartTime!)!,
     endsAt: parseIsoTime(schedule.EndTime!)!,
-    holdoutPercent,
+    holdoutPercent: definition.HoldoutPercent ?? 0,
     treatments: messages.map((message, index) => ({
       id: String(index),
-      sizePercent: index === 0 ? rest : additional[index - 1]!.SizePercent!,
-      content: {},
+      sizePercent: sizes[index]!,
       message,
       parts: inAppParts(message),
     })),

@@ -65,8 +65,8 @@ export async function choose(
   now: number,
 ): Promise<Choice[]> {
   const choices = campaigns.map((campaign): Choice => {
-    const chosen = treatmentOf({ ...campaign, limits: {} }, endpoint.cohort);
-    const treatment = chosen === 'holdout' ? undefined : (chosen as InAppTreatment);
+    const chosen = treatmentOf(campaign, endpoint.cohort);
+    const treatment = chosen === 'holdout' ? undefined : chosen;
     return { campaign, treatment, notShown: atOnce(campaign, treatment, endpoint, evaluation, now) };
   });
   const open = choices.filter(({ notShown }) => notShown === undefined);
