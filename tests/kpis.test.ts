@@ -224,6 +224,7 @@ test('a range is exact to the millisecond, includes both its ends, and may be lo
     (await applicationKpi('txn-emails-sent', { StartTime, EndTime }))[0]?.value;
   expect(await sent(first, last)).toBe(4);
   expect(await sent(new Date(0), new Date(last.getTime() + 86_400_000_000))).toBe(4);
+  expect(await sent(new Date(0), new Date('9999-12-31T23:59:59.999Z'))).toBe(4);
   expect(await sent(new Date(last.getTime() + 1), new Date(last.getTime() + 2))).toBeUndefined();
   expect(await sent(new Date(first.getTime() - 2), new Date(first.getTime() - 1))).toBeUndefined();
 });

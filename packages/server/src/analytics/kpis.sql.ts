@@ -1,4 +1,5 @@
 import sql, { empty, join, type Sql } from 'sql-template-tag';
+import { firstIdAt, uuidDay } from '../platform/ids.ts';
 import type { KpiGroup, KpiMessages } from './kpi-names.ts';
 import { outcomeBits } from './kpi-results.sql.ts';
 
@@ -57,15 +58,14 @@ function isDelivered(messages: KpiMessages): Sql {
     : sql`(${isSent} and r.outcomes & ${hardBounced | otherwiseBounced} = 0)`;
 }
 
-const dayMs = 86_400_000;
-
 /** First by recipient, where distinct ones are asked for, then by group: distinct counts without sorting all rows. */
 export function selectKpis(query: KpiQuery): Sql {
   const { applicationId, campaignId, messages, group, distinct } = query;
+  const [from, to] = [firstIdAt(query.from), firstIdAt(query.to)];
   const conditions = [
     sql`r.application_id = ${applicationId}`,
-    sql`r.message_id >= ${firstIdAt(query.from)}::uuid and r.message_id < ${firstIdAt(query.to)}::uuid`,
-    sql`r.day between ${dayOf(query.from)}::date and ${dayOf(query.to)}::date`,
+    sql`r.message_id >= ${from}::uuid and r.message_id < ${to}::uuid`,
+    sql`r.day between ${uuidDay(from)}::date and ${uuidDay(to)}::date`,
     ofMessages[messages],
     ...(campaignId === undefined ? [] : [sql`r.campaign_id = ${campaignId}`]),
     ...(group === 'error' ? [sql`r.error_code is not null`] : []),
@@ -112,14 +112,4 @@ function keyOf({ group, timeZone }: KpiQuery): Sql {
     default:
       return sql`''::text`;
   }
-}
-
-/** Below every UUIDv7 of this millisecond, above all of those before. */
-function firstIdAt(at: number): string {
-  const hex = Math.max(0, Math.min(at, 0xffff_ffff_ffff)).toString(16).padStart(12, '0');
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
-}
-
-function dayOf(at: number): string {
-  return new Date(Math.floor(Math.max(0, at) / dayMs) * dayMs).toISOString().slice(0, 10);
 }

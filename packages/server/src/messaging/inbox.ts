@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../platform/clock.ts';
 import { isConnectionError, type Queryable } from '../platform/database.ts';
-import { uuidv7 } from '../platform/ids.ts';
+import { firstIdAt, uuidv7 } from '../platform/ids.ts';
 import {
   deleteInboxMessages,
   deleteInboxUpTo,
@@ -158,12 +158,6 @@ export async function trimInbox(
         deleted += await inBatches(db, () => deleteInboxUpTo(applicationId, id, deleteBatch));
   }
   return deleted;
-}
-
-/** Below every UUIDv7 of this millisecond and above all of those before. */
-function firstIdAt(at: number): string {
-  const hex = Math.max(0, at).toString(16).padStart(12, '0');
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }
 
 /** Repeats a statement that deletes a batch until nothing is left, so that no transaction is long. */

@@ -2,7 +2,7 @@ import sql, { empty, join, type Sql } from 'sql-template-tag';
 import { maskSecrets } from '../content/index.ts';
 import type { Queryable } from '../platform/database.ts';
 import { badMember, notFound } from '../platform/errors.ts';
-import { uuidDay } from '../platform/ids.ts';
+import { firstIdAt, uuidDay } from '../platform/ids.ts';
 import type { Dispatch } from './dispatch.ts';
 import { addressKey, decisions } from './policy.ts';
 import { type DeliveryChannel, deliveryChannels } from './provider.ts';
@@ -82,12 +82,6 @@ export interface MessagePage {
   next: string | null;
 }
 
-/** The smallest UUIDv7 of a millisecond. */
-function firstIdAt(at: Date): string {
-  const hex = at.getTime().toString(16).padStart(12, '0');
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`;
-}
-
 /**
  * Messages of an application, newest first. All filters are ANDed.
  * @throws CallerError bad_request for an unknown status
@@ -114,11 +108,10 @@ export async function searchMessages(
     sql`m.dispatch_id in (select id from dispatches where application_id = ${applicationId} and campaign_id = ${filter.campaignId})`,
   );
   add(filter.dispatchId, sql`m.dispatch_id = ${filter.dispatchId}`);
-  if (filter.from) {
-    conditions.push(sql`m.day >= ${uuidDay(firstIdAt(filter.from))} and m.id >= ${firstIdAt(filter.from)}`);
-  }
-  if (filter.to)
-    conditions.push(sql`m.day <= ${uuidDay(firstIdAt(filter.to))} and m.id < ${firstIdAt(filter.to)}`);
+  const from = filter.from && firstIdAt(filter.from.getTime());
+  const to = filter.to && firstIdAt(filter.to.getTime());
+  add(from, sql`m.day >= ${from && uuidDay(from)} and m.id >= ${from}`);
+  add(to, sql`m.day <= ${to && uuidDay(to)} and m.id < ${to}`);
   add(page.before, sql`m.day <= ${page.before && uuidDay(page.before)} and m.id < ${page.before}`);
   if (filter.providerMessageId !== undefined) {
     conditions.push(sql`m.id in (${byProviderMessageId(applicationId, filter.providerMessageId)})`);

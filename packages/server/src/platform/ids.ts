@@ -44,6 +44,17 @@ export function uuidTime(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
+const endOf9999 = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
+/**
+ * Below every UUIDv7 of this millisecond and above all of those before.
+ * @param at from 1970 to 9999, since `uuidDay` writes four digits of a year; what is beyond counts as the nearest of these
+ */
+export function firstIdAt(at: number): string {
+  const hex = Math.min(Math.max(0, at), endOf9999).toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
+}
+
 /** The UTC day (`2026-11-21`) of a UUIDv7: the partition in which its row lies. */
 export function uuidDay(id: string): string {
   return new Date(uuidTime(id)).toISOString().slice(0, 10);
