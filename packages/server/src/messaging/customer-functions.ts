@@ -1,20 +1,6 @@
 import { type Recipient, toEndpointResponse } from '../audience/index.ts';
-import type { FunctionAnswer, FunctionCall } from '../platform/remote-function.ts';
 import type { Dispatch, Treatment } from './dispatch.ts';
 import type { MessageContent } from './provider.ts';
-
-/** Calls the functions of customers: hooks and custom delivery. */
-export interface CustomerFunctions {
-  /**
-   * Calls the function that an application's `uri` names, signed with the application's secret.
-   * @throws the database's error when the secret cannot be read; nothing was called then
-   */
-  call(
-    applicationId: string,
-    uri: string,
-    call: Pick<FunctionCall, 'id' | 'body' | 'signal'>,
-  ): Promise<FunctionAnswer>;
-}
 
 const endpointMembers = [
   ...(['ChannelType', 'Address', 'EndpointStatus', 'OptOut', 'RequestId', 'Location'] as const),

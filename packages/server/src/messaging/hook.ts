@@ -1,9 +1,9 @@
 import type { Recipient } from '../audience/index.ts';
 import { callId, functionBatch, functionBatches } from '../platform/remote-function.ts';
 import type { Overrides } from './compose.ts';
-import { type CustomerFunctions, functionEndpoint } from './customer-functions.ts';
+import { functionEndpoint } from './customer-functions.ts';
 import type { Dispatch, Treatment } from './dispatch.ts';
-import type { DeliveryChannel } from './provider.ts';
+import type { CustomerFunctions, DeliveryChannel } from './provider.ts';
 
 /** A member that is to get a message, for the hook to judge. */
 export interface HookSubject {

@@ -1,6 +1,5 @@
 export { type Accounting, accountFor } from './accounting.sql.ts';
 export type { ChannelSender } from './compose.ts';
-export type { CustomerFunctions } from './customer-functions.ts';
 export type { DirectMessage, DirectRecipient, DirectResult } from './direct.ts';
 export {
   type AddedMember,
@@ -29,6 +28,7 @@ export { getMessage, type MessageFilter, searchMessages } from './message.sql.ts
 export { Pipeline, type PipelineOptions } from './pipeline.ts';
 export { type Decision, decisions, isQuiet } from './policy.ts';
 export type {
+  CustomerFunctions,
   DeliveryChannel,
   EngagementReceipt,
   Provider,

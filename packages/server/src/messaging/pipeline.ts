@@ -1,12 +1,12 @@
 import { type Database, isConnectionError } from '../platform/database.ts';
 import type { Log } from '../platform/log.ts';
 import { type Composer, type ComposerOptions, createComposer } from './compose.ts';
-import type { CustomerFunctions } from './customer-functions.ts';
 import { type DirectMessage, type DirectResult, sendDirect } from './direct.ts';
 import { type Lane, lanes } from './dispatch.ts';
 import { Flow } from './flow.ts';
 import { LaneRunner } from './lane.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
+import type { CustomerFunctions } from './provider.ts';
 import { closeDispatches, recoverDeadWorkers } from './recovery.ts';
 import { RetryRunner } from './retry.ts';
 import { Sessions, type SessionsOptions } from './session.ts';

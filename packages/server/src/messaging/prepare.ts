@@ -3,7 +3,7 @@ import { loadRecipients, type Recipient, suppressedAmong } from '../audience/ind
 import type { Database } from '../platform/database.ts';
 import { uuidv7 } from '../platform/ids.ts';
 import type { Composer, Overrides } from './compose.ts';
-import { type CustomerFunctions, withDelivery } from './customer-functions.ts';
+import { withDelivery } from './customer-functions.ts';
 import type { Dispatch, Occasion } from './dispatch.ts';
 import { askHook } from './hook.ts';
 import { takenAddresses } from './message.sql.ts';
@@ -16,7 +16,7 @@ import {
   type PolicySubject,
   type Verdict,
 } from './policy.ts';
-import type { DeliveryChannel, MessageContent } from './provider.ts';
+import type { CustomerFunctions, DeliveryChannel, MessageContent } from './provider.ts';
 import type { MessageRow } from './window.sql.ts';
 
 /** One member of a chunk, decided and, when it is to be sent, composed. */

@@ -1,4 +1,5 @@
 import type { Log } from '../platform/log.ts';
+import type { FunctionAnswer, FunctionCall } from '../platform/remote-function.ts';
 
 /** What a message travels on. Device kinds (GCM, APNS …) are all PUSH to a provider account. */
 export const deliveryChannels = ['EMAIL', 'SMS', 'PUSH', 'VOICE', 'CUSTOM', 'IN_APP'] as const;
@@ -37,6 +38,19 @@ export interface OtherContent {
   data?: Record<string, unknown>;
   /** A function of the customer's takes it over. */
   delivery?: FunctionDelivery;
+}
+
+/** Calls the functions of customers: hooks and custom delivery. */
+export interface CustomerFunctions {
+  /**
+   * Calls the function that an application's `uri` names, signed with the application's secret.
+   * @throws the database's error when the secret cannot be read; nothing was called then
+   */
+  call(
+    applicationId: string,
+    uri: string,
+    call: Pick<FunctionCall, 'id' | 'body' | 'signal'>,
+  ): Promise<FunctionAnswer>;
 }
 
 /** What a function of the customer's is told beside the words: those of one call have all but the endpoint in common. */

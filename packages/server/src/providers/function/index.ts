@@ -1,5 +1,6 @@
 import type {
   AttemptResult,
+  CustomerFunctions,
   FunctionDelivery,
   OutgoingMessage,
   Provider,
@@ -8,19 +9,9 @@ import type {
 import {
   callId,
   type FunctionAnswer,
-  type FunctionCall,
   functionBatch,
   functionBatches,
 } from '../../platform/remote-function.ts';
-
-/** Calls the function that an application's `uri` names. */
-interface Caller {
-  call(
-    applicationId: string,
-    uri: string,
-    call: Pick<FunctionCall, 'id' | 'body' | 'signal'>,
-  ): Promise<FunctionAnswer>;
-}
 
 const longestResponse = 500;
 
@@ -30,7 +21,7 @@ const longestResponse = 500;
  * for good where the function said no, in doubt where it may have got them, and for now (it is tried again later) where
  * it could not be reached at all.
  */
-export function createFunctionProvider(functions: Caller): Provider {
+export function createFunctionProvider(functions: CustomerFunctions): Provider {
   return {
     name: 'function',
     channels: ['CUSTOM'],
@@ -39,7 +30,7 @@ export function createFunctionProvider(functions: Caller): Provider {
   };
 }
 
-function openSession(functions: Caller, concurrency: number): ProviderSession {
+function openSession(functions: CustomerFunctions, concurrency: number): ProviderSession {
   const calls = new Set<Promise<unknown>>();
   return {
     limits: { concurrency, batch: functionBatch },
@@ -59,7 +50,7 @@ function openSession(functions: Caller, concurrency: number): ProviderSession {
 type Delivered = { message: OutgoingMessage; delivery: FunctionDelivery };
 
 async function send(
-  functions: Caller,
+  functions: CustomerFunctions,
   messages: OutgoingMessage[],
   signal: AbortSignal,
 ): Promise<AttemptResult[]> {
@@ -101,7 +92,7 @@ function bodyOf({ content }: OutgoingMessage): string {
 }
 
 async function deliver(
-  functions: Caller,
+  functions: CustomerFunctions,
   batch: Delivered[],
   signal: AbortSignal,
 ): Promise<Omit<AttemptResult, 'id'>> {
