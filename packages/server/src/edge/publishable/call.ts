@@ -87,15 +87,20 @@ export class PublishableCall {
   /**
    * Asks to change this endpoint, or to make it.
    * @param options.mayMake ids beside random UUIDs that this caller may make.
+   * @param options.identities of `identities`, for a request about many; the guard judges by what holds at the commit.
    * @throws CallerError forbidden when it exists and the request has no right to it.
    */
   async endpoint(
     endpointId: string,
     credentials: Credentials = {},
-    options: { mayMake?: (id: string) => boolean } = {},
+    options: {
+      mayMake?: (id: string) => boolean;
+      identities?: ReadonlyMap<string, EndpointIdentity>;
+    } = {},
   ): Promise<EndpointGrant> {
     const { applicationId } = this.#key;
-    const identity = await this.#identity(endpointId);
+    const { identities = await this.identities([endpointId]) } = options;
+    const identity = identities.get(endpointId);
     const proofs = this.#hashedProofs(endpointId, credentials);
     if (!identity) {
       if (!randomUuid.test(endpointId) && !options.mayMake?.(endpointId)) throw badNewId();
@@ -135,9 +140,13 @@ export class PublishableCall {
     if (token !== undefined) this.#response.setHeader(endpointTokenHeader, token);
   }
 
+  /** Of those of these endpoints that exist now, by id. */
+  identities(endpointIds: readonly string[]): Promise<ReadonlyMap<string, EndpointIdentity>> {
+    return endpointIdentities(this.#database, this.#key.applicationId, endpointIds);
+  }
+
   async #identity(endpointId: string): Promise<EndpointIdentity | undefined> {
-    const identities = await endpointIdentities(this.#database, this.#key.applicationId, [endpointId]);
-    return identities.get(endpointId);
+    return (await this.identities([endpointId])).get(endpointId);
   }
 
   #holdsToken(endpointId: string, identity: EndpointIdentity, { tokens = [] }: Credentials) {

@@ -1,5 +1,5 @@
 import { readEndpointTokens } from '../../accounts/index.ts';
-import type { Ingest, IngestItem, IngestResult } from '../../audience/index.ts';
+import type { EndpointIdentity, Ingest, IngestItem, IngestResult } from '../../audience/index.ts';
 import { CallerError } from '../../platform/errors.ts';
 import { type EndpointGrant, eventIdsProof, guardItem, type PublishableCall } from '../publishable/call.ts';
 import { type MappedMessage, userEndpointId } from './map.ts';
@@ -57,6 +57,7 @@ export async function deliverAsStranger(
     const ready: MappedMessage[] = [];
     const later: MappedMessage[] = [];
     const grants = new Map<string, EndpointGrant>();
+    const identities = await call.identities([...new Set(waiting.flatMap(endpointIdsOf))]);
     for (const mapped of waiting) {
       const { endpointId } = mapped.item;
       const before = grants.get(endpointId);
@@ -64,11 +65,11 @@ export async function deliverAsStranger(
         later.push(mapped);
         continue;
       }
-      const grant = await grantMessage(call, mapped, messages, delivery);
+      const grant = await grantMessage(call, mapped, messages, identities, delivery);
       if (!grant) continue;
       grants.set(endpointId, grant);
       guardItem(mapped.item, grant);
-      for (const contact of await grantContacts(call, mapped, delivery)) {
+      for (const contact of await grantContacts(call, mapped, identities, delivery)) {
         grants.set(contact.endpointId, contact);
       }
       ready.push(mapped);
@@ -84,11 +85,18 @@ export async function deliverAsStranger(
   return delivery;
 }
 
+function endpointIdsOf({ item, others }: MappedMessage): string[] {
+  return [item, ...others].map(({ endpointId }) => endpointId);
+}
+
+type Identities = ReadonlyMap<string, EndpointIdentity>;
+
 /** Leave for the call's own endpoint; undefined, and the call rejected, when the caller has none. */
 async function grantMessage(
   call: PublishableCall,
   { message, item: { endpointId } }: MappedMessage,
   all: readonly MappedMessage[],
+  identities: Identities,
   delivery: Delivery,
 ): Promise<EndpointGrant | undefined> {
   const given = credentialsOf(message);
@@ -98,11 +106,9 @@ async function grantMessage(
     .filter(({ item }) => item.endpointId === endpointId)
     .flatMap((one) => eventIdsProof([one.message.messageId]));
   try {
-    return await call.endpoint(endpointId, {
-      tokens: made === undefined ? given.tokens : [...given.tokens, made],
-      identityProof: given.identityProof,
-      creationProofs,
-    });
+    const tokens = made === undefined ? given.tokens : [...given.tokens, made];
+    const credentials = { tokens, identityProof: given.identityProof, creationProofs };
+    return await call.endpoint(endpointId, credentials, { identities });
   } catch (error) {
     if (!(error instanceof CallerError) || (error.code !== 'forbidden' && error.code !== 'bad_request')) {
       throw error;
@@ -116,6 +122,7 @@ async function grantMessage(
 async function grantContacts(
   call: PublishableCall,
   mapped: MappedMessage,
+  identities: Identities,
   delivery: Delivery,
 ): Promise<EndpointGrant[]> {
   const { message, others } = mapped;
@@ -131,7 +138,7 @@ async function grantContacts(
     const own = userEndpointId(userId);
     try {
       const mayMake = (id: string) => id.startsWith(`${own}:`);
-      const grant = await call.endpoint(item.endpointId, given, { mayMake });
+      const grant = await call.endpoint(item.endpointId, given, { mayMake, identities });
       guardItem(item, grant);
       grants.push(grant);
       items.push(item);
