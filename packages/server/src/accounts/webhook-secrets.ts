@@ -70,7 +70,7 @@ export function createWebhookSecrets(options: {
       throw error;
     }
     // Somebody else's may have been the first.
-    return (await read(database, applicationId))!;
+    return found(await read(database, applicationId), applicationId);
   }
 
   return {
@@ -80,10 +80,9 @@ export function createWebhookSecrets(options: {
       const changed = await database.transaction(async (tx) => {
         await tx.query(replaceWebhookSecret(applicationId, seal(applicationId), overlapMs));
         await recordAudit(tx, { principal: by, action: 'postrider:RotateWebhookSecret', applicationId });
-        return read(tx, applicationId);
+        return found(await read(tx, applicationId), applicationId);
       });
       cache.delete(applicationId);
-      if (!changed) throw notFound('Application', applicationId);
       return changed;
     },
     signing(applicationId) {
@@ -91,12 +90,18 @@ export function createWebhookSecrets(options: {
       const cached = cache.get(applicationId);
       if (cached && now >= cached.at && now - cached.at < cacheMs) return cached.found;
       if (cache.size >= maxCached) cache.clear();
-      const found = get(applicationId).then(({ secret, previous }) =>
+      const asked = get(applicationId).then(({ secret, previous }) =>
         previous ? [secret, previous] : [secret],
       );
-      found.catch(() => cache.delete(applicationId));
-      cache.set(applicationId, { at: now, found });
-      return found;
+      asked.catch(() => cache.delete(applicationId));
+      cache.set(applicationId, { at: now, found: asked });
+      return asked;
     },
   };
+}
+
+/** The secret goes with its application, which may be deleted at any moment. */
+function found(secret: WebhookSecret | undefined, applicationId: string): WebhookSecret {
+  if (!secret) throw notFound('Application', applicationId);
+  return secret;
 }
