@@ -13,13 +13,14 @@ export interface BatchSubscriberOptions {
   /** The cursor's name; never change it. */
   name: string;
   handle: BatchHandler;
-  /** Batches, and facts in them, of one transaction at most (one batch may be larger by itself). */
-  maxBatches?: number;
-  maxFacts?: number;
   pollMs?: PollMs;
-  /** Bound of each statement and pause of a transaction. */
-  timeoutMs?: number;
 }
+
+/** Batches, and facts in them, of one transaction at most (one batch may be larger by itself). */
+const maxBatches = 500;
+const maxFacts = 50_000;
+/** Bound of each statement and pause of a transaction. */
+const timeoutMs = 60_000;
 
 export interface BatchSubscriber {
   readonly name: string;
@@ -37,9 +38,6 @@ export interface BatchSubscriber {
  */
 export function createBatchSubscriber(options: BatchSubscriberOptions): BatchSubscriber {
   const { database, name, handle } = options;
-  const maxBatches = options.maxBatches ?? 500;
-  const maxFacts = options.maxFacts ?? 50_000;
-  const timeoutMs = options.timeoutMs ?? 60_000;
   const log = options.log.child({ subscriber: name });
   let registered = false;
 
@@ -54,7 +52,7 @@ export function createBatchSubscriber(options: BatchSubscriberOptions): BatchSub
       const cursor = await lockCursorOf(tx, name, timeoutMs);
       if (!cursor) return 'none';
       const { rows } = await tx.query<Batch>(selectBatches(cursor.position, maxBatches));
-      const batches = fitting(rows, maxFacts);
+      const batches = fitting(rows);
       if (batches.length === 0) return 'none';
       await handle(tx, batches);
       await tx.query(moveCursor(name, batches.at(-1)!.position, 0));
@@ -70,7 +68,7 @@ export function createBatchSubscriber(options: BatchSubscriberOptions): BatchSub
   return { name, start: poller.start, wake: poller.wake, stop: poller.stop };
 }
 
-function fitting(batches: Batch[], maxFacts: number): Batch[] {
+function fitting(batches: Batch[]): Batch[] {
   let facts = 0;
   const end = batches.findIndex((batch, index) => {
     facts += batch.facts;

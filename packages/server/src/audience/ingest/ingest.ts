@@ -62,8 +62,6 @@ export interface IngestOptions {
   maxQueuedBytes?: number;
   /** How long a write is tried again while the database is away. */
   retryForMs?: number;
-  /** Called after each commit: wake the numberer of this process. */
-  onCommit?: () => void;
 }
 
 interface Request {
@@ -95,10 +93,10 @@ export function createIngest(options: IngestOptions): Ingest {
 
 class GroupedIngest implements Ingest {
   readonly eventLimits: EventLimits;
-  readonly #options: IngestOptions;
   readonly #database: Database;
   readonly #log: Log;
   readonly #clock: Clock;
+  readonly #endpointsPerUser: number;
   readonly #endpointLimits: EndpointLimits;
   readonly #retentionMs: number;
   readonly #maxWriters: number;
@@ -117,11 +115,11 @@ class GroupedIngest implements Ingest {
   #drained: (() => void)[] = [];
 
   constructor(options: IngestOptions) {
-    this.#options = options;
     this.#database = options.database;
     this.#log = options.log;
     this.#clock = options.clock ?? systemClock;
     this.eventLimits = options.eventLimits ?? protectiveEventLimits;
+    this.#endpointsPerUser = options.endpointsPerUser ?? 15;
     this.#endpointLimits = options.endpointLimits ?? protectiveLimits;
     const retentionDays = options.retentionDays ?? 90;
     this.#retentionMs = retentionDays === 0 ? Number.POSITIVE_INFINITY : retentionDays * dayMs;
@@ -218,7 +216,6 @@ class GroupedIngest implements Ingest {
         this.#queuedEvents -= events;
         this.#queuedBytes -= bytes;
       }
-      this.#options.onCommit?.();
     }
     this.#writers--;
     if (this.#writers > 0) return;
@@ -277,7 +274,7 @@ class GroupedIngest implements Ingest {
       writeItems(tx, applicationId, items, refusals, {
         now,
         batchId: uuidv7(now),
-        endpointsPerUser: this.#options.endpointsPerUser ?? 15,
+        endpointsPerUser: this.#endpointsPerUser,
         names: this.#names,
       }),
     );
