@@ -1,34 +1,10 @@
-import { beforeAll, expect, test } from 'vitest';
-import {
-  analyticsRollups,
-  attribution,
-  demographics,
-  setTimeZone,
-} from '../packages/server/src/analytics/index.ts';
-import {
-  appendFacts,
-  createNumberer,
-  createSubscriber,
-  ensurePartitions,
-  type Fact,
-} from '../packages/server/src/events/index.ts';
+import { expect, test } from 'vitest';
+import { attribution, demographics, setTimeZone } from '../packages/server/src/analytics/index.ts';
+import type { Fact } from '../packages/server/src/events/index.ts';
 import { hexId, uuidv7 } from '../packages/server/src/platform/ids.ts';
-import { silentLog } from '../packages/server/src/platform/log.ts';
-import { testDatabase } from './support/database.ts';
+import { append, application, database, subscriber } from './analytics-rollups-support.ts';
 
-const database = await testDatabase();
-const numberer = createNumberer({ database, log: silentLog });
 const hourMs = 3_600_000;
-
-beforeAll(async () => {
-  await ensurePartitions(database);
-});
-
-async function application(): Promise<string> {
-  const id = hexId();
-  await database.query('insert into applications (id, name) values ($1, $1)', [id]);
-  return id;
-}
 
 /** A campaign's dispatch, of which facts about messages tell. */
 async function dispatch(applicationId: string, campaignId: string): Promise<string> {
@@ -41,12 +17,10 @@ async function dispatch(applicationId: string, campaignId: string): Promise<stri
   return id;
 }
 
-async function append(facts: Fact[]): Promise<void> {
-  await database.transaction(async (tx) => {
-    await appendFacts(tx, facts);
-  });
-  await numberer.drain();
-  await createSubscriber({ database, log: silentLog, ...analyticsRollups }).drain();
+/** Into the log, and from there into the rollups. */
+async function record(facts: Fact[]): Promise<void> {
+  await append(facts);
+  await subscriber().drain();
 }
 
 test('sessions and purchases within hours after a message, each once', async () => {
@@ -84,7 +58,7 @@ test('sessions and purchases within hours after a message, each once', async () 
       metrics: { _item_price: price, ...(quantity ? { _quantity: quantity } : {}) },
     },
   });
-  await append([
+  await record([
     message('sent', 'a', at),
     message('sent', 'a', at + hourMs),
     message('sent', 'b', at),

@@ -1,18 +1,12 @@
 import { expect, test } from 'vitest';
 import {
-  activeInRange,
   eraseAnalytics,
   eventCounts,
-  heatMap,
   requestRebuild,
-  retention,
-  revenue,
   runRebuilds,
   setTimeZone,
   sweepRetiredRollups,
   usage,
-  usageByMonth,
-  weeklyCohorts,
 } from '../packages/server/src/analytics/index.ts';
 import type { Fact } from '../packages/server/src/events/index.ts';
 import { hexId } from '../packages/server/src/platform/ids.ts';
@@ -23,27 +17,12 @@ import {
   database,
   dayMs,
   event,
-  now,
-  range,
+  figures,
   subscriber,
 } from './analytics-rollups-support.ts';
 import { runPostrider, temporaryFolder } from './support/postrider.ts';
 
 const firstDay = Date.UTC(2026, 2, 20) / dayMs;
-
-/** Everything that can be asked, without rows of nothing. */
-async function figures(applicationId: string) {
-  return {
-    usage: await usage(database, applicationId, range),
-    months: await usageByMonth(database, applicationId, range),
-    active: await activeInRange(database, applicationId, range),
-    retention: await retention(database, applicationId, range, now),
-    cohorts: await weeklyCohorts(database, applicationId, range, now),
-    heat: (await heatMap(database, applicationId, range)).filter((row) => row.sessions !== 0),
-    revenue: await revenue(database, applicationId, range),
-    events: await eventCounts(database, applicationId, range),
-  };
-}
 
 /** A small generator (mulberry32), so that a failure can be repeated by its seed. */
 function random(seed: number) {

@@ -1,5 +1,15 @@
 import { beforeAll } from 'vitest';
-import { analyticsRollups } from '../packages/server/src/analytics/index.ts';
+import {
+  activeInRange,
+  analyticsRollups,
+  eventCounts,
+  heatMap,
+  retention,
+  revenue,
+  usage,
+  usageByMonth,
+  weeklyCohorts,
+} from '../packages/server/src/analytics/index.ts';
 import {
   appendFacts,
   createNumberer,
@@ -77,5 +87,19 @@ export function event(
         ? {}
         : { metrics: { _item_price: price, ...(quantity === undefined ? {} : { _quantity: quantity }) } }),
     },
+  };
+}
+
+/** Everything that can be asked, without rows of nothing. */
+export async function figures(applicationId: string) {
+  return {
+    usage: await usage(database, applicationId, range),
+    months: await usageByMonth(database, applicationId, range),
+    active: await activeInRange(database, applicationId, range),
+    retention: await retention(database, applicationId, range, now),
+    cohorts: await weeklyCohorts(database, applicationId, range, now),
+    heat: (await heatMap(database, applicationId, range)).filter((row) => row.sessions !== 0),
+    revenue: await revenue(database, applicationId, range),
+    events: await eventCounts(database, applicationId, range),
   };
 }

@@ -2,14 +2,13 @@ import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   CreateAppCommand,
-  CreateCampaignCommand,
   CreateImportJobCommand,
-  CreateSegmentCommand,
   GetCampaignCommand,
   GetImportJobCommand,
   PinpointClient,
   UpdateEmailChannelCommand,
 } from '@aws-sdk/client-pinpoint';
+import { mailEverybody } from '../support/campaign.ts';
 import { accessKey, freePort, Product, startSink } from './product.ts';
 
 export interface ChaosOptions {
@@ -129,30 +128,12 @@ async function startCampaign(
       throw new Error(`The import is ${state?.JobStatus}: ${state?.Failures}`);
     await pause(200);
   }
-  const segment = await client.send(
-    new CreateSegmentCommand({
-      ApplicationId,
-      WriteSegmentRequest: {
-        Name: 'all',
-        Dimensions: { Demographic: { Channel: { DimensionType: 'INCLUSIVE', Values: ['EMAIL'] } } },
-      },
-    }),
-  );
-  const created = await client.send(
-    new CreateCampaignCommand({
-      ApplicationId,
-      WriteCampaignRequest: {
-        Name: 'chaos',
-        SegmentId: segment.SegmentResponse!.Id!,
-        Schedule: { StartTime: 'IMMEDIATE' },
-        MessageConfiguration: {
-          EmailMessage: { Title: 'Hello {{Attributes.Name}}', HtmlBody: '<p>Hello {{Attributes.Name}}</p>' },
-        },
-      },
-    }),
-  );
+  const campaignId = await mailEverybody(client, ApplicationId, {
+    Title: 'Hello {{Attributes.Name}}',
+    HtmlBody: '<p>Hello {{Attributes.Name}}</p>',
+  });
   client.destroy();
-  return { applicationId: ApplicationId, campaignId: created.CampaignResponse!.Id! };
+  return { applicationId: ApplicationId, campaignId };
 }
 
 async function killDuring(

@@ -1,11 +1,6 @@
-import {
-  CreateAppCommand,
-  CreateCampaignCommand,
-  CreateSegmentCommand,
-  type PinpointClient,
-  UpdateEmailChannelCommand,
-} from '@aws-sdk/client-pinpoint';
+import { CreateAppCommand, type PinpointClient, UpdateEmailChannelCommand } from '@aws-sdk/client-pinpoint';
 import type { Database } from '../../packages/server/src/platform/database.ts';
+import { mailEverybody } from '../support/campaign.ts';
 import { waitFor } from '../support/processes.ts';
 
 export interface FaultCampaign {
@@ -52,30 +47,9 @@ export async function startCampaign(
   ApplicationId: string,
   MessagesPerSecond?: number,
 ): Promise<FaultCampaign> {
-  const segment = await client.send(
-    new CreateSegmentCommand({
-      ApplicationId,
-      WriteSegmentRequest: {
-        Name: 'all',
-        Dimensions: { Demographic: { Channel: { DimensionType: 'INCLUSIVE', Values: ['EMAIL'] } } },
-      },
-    }),
-  );
-  const created = await client.send(
-    new CreateCampaignCommand({
-      ApplicationId,
-      WriteCampaignRequest: {
-        Name: 'faults',
-        SegmentId: segment.SegmentResponse!.Id!,
-        Schedule: { StartTime: 'IMMEDIATE' },
-        Limits: { MessagesPerSecond },
-        MessageConfiguration: {
-          EmailMessage: { Title: 'Hello', HtmlBody: '<p>Hello {{Attributes.name}}</p>' },
-        },
-      },
-    }),
-  );
-  return { ApplicationId, CampaignId: created.CampaignResponse!.Id! };
+  const words = { Title: 'Hello', HtmlBody: '<p>Hello {{Attributes.name}}</p>' };
+  const Limits = { MessagesPerSecond };
+  return { ApplicationId, CampaignId: await mailEverybody(client, ApplicationId, words, { Limits }) };
 }
 
 type Json = <T>(path: string, init?: RequestInit) => Promise<T>;
