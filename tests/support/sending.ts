@@ -55,7 +55,7 @@ export async function testSending(
       maxAgeMs: config.eventCampaignMaxAgeMs,
       maxLatenessMs: config.campaignMaxLatenessMs,
       lifetimeMs: config.campaignLifetimeMs,
-      onDispatched: () => sending.pipeline.wake(),
+      onDispatched: () => sending.pipeline.wake('triggered'),
     }),
   });
   numberer.start();

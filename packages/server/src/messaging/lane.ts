@@ -14,7 +14,8 @@ import { leaseRate } from './rate.sql.ts';
 import type { RouteKey, Sessions } from './session.ts';
 import { maxWindow, takeWindow, WindowSender } from './window.ts';
 
-const idlePollMs = 200;
+/** After work that failed or could not be taken, before the next claim. */
+const breathMs = 200;
 /** A wait longer than this gives the chunk back, so that others are served meanwhile. */
 const longWaitMs = 1_000;
 /** How long a chunk waits for the message that shows whether its account works again. */
@@ -72,6 +73,10 @@ export class LaneRunner {
   /** Failures in a row, by chunk. */
   readonly #failures = new Map<string, number>();
   readonly #sleeping = new Set<() => void>();
+  /** Processors without work: each waits to be woken. */
+  readonly #idling: (() => void)[] = [];
+  /** Something came since the last claim began, which therefore may not have seen it. */
+  #woken = false;
   /** The chunks beside the processors, with their dispatches. */
   readonly #aside = new Map<Promise<void>, string>();
   readonly #abort = new AbortController();
@@ -101,16 +106,26 @@ export class LaneRunner {
       await this.#sleep(yieldMs);
   }
 
-  /** Looks for work now rather than at the next poll. */
+  /**
+   * Looks for work: there may be some. Nothing else makes an idle lane look; the pipeline calls this whenever a look at
+   * the database shows chunks. One processor looks; when it finds a chunk, it calls the next one.
+   */
   wake(): void {
-    for (const wake of this.#sleeping) wake();
+    this.#woken = true;
+    this.#idling.shift()?.();
+  }
+
+  /** Ends when there may be work, or with the process; at once when some came while this processor was looking. */
+  async #idle(): Promise<void> {
+    if (this.#stopping || this.#woken) return;
+    await new Promise<void>((resolve) => this.#idling.push(resolve));
   }
 
   /** Claims nothing more, gives the chunks back, and waits until what was handed over has its outcome. */
   async drain(): Promise<void> {
     this.#stopping = true;
     this.#abort.abort();
-    this.wake();
+    for (const wake of [...this.#sleeping, ...this.#idling.splice(0)]) wake();
     await Promise.all(this.#loops);
     await Promise.all(this.#aside.keys());
     await this.#windows.settled();
@@ -120,9 +135,15 @@ export class LaneRunner {
     const { database, lane, workerId, log } = this.#options;
     while (!this.#stopping) {
       try {
+        this.#woken = false;
         const chunk = await claimChunk(database, lane, workerId, this.#dispatchesWithEnoughAside());
-        if (!chunk) await this.#sleep(idlePollMs);
-        else if (await this.#waitsForFunctions(chunk)) await this.#workAside(chunk);
+        if (!chunk) {
+          await this.#idle();
+          continue;
+        }
+        // Where one chunk waits there may be more: one processor after the other, until one finds nothing.
+        this.wake();
+        if (await this.#waitsForFunctions(chunk)) await this.#workAside(chunk);
         else {
           this.#working += 1;
           await this.#work(chunk).finally(() => {
@@ -157,10 +178,14 @@ export class LaneRunner {
   async #workAside(chunk: ClaimedChunk): Promise<void> {
     if (this.#aside.size >= maxAside) {
       await this.#release(chunk, asideWaitMs);
-      await this.#sleep(idlePollMs);
+      await this.#sleep(breathMs);
       return;
     }
-    const work: Promise<void> = this.#work(chunk).finally(() => this.#aside.delete(work));
+    const work: Promise<void> = this.#work(chunk).finally(() => {
+      this.#aside.delete(work);
+      // Its dispatch may have been one with enough of them.
+      this.wake();
+    });
     this.#aside.set(work, chunk.dispatchId);
   }
 
@@ -195,7 +220,7 @@ export class LaneRunner {
       await this.#release(chunk, waitMs);
     }
     // The same failure may await the next chunk.
-    if (this.#failures.has(key)) await this.#sleep(idlePollMs);
+    if (this.#failures.has(key)) await this.#sleep(breathMs);
   }
 
   /** How long to leave the chunk alone. */

@@ -5,12 +5,15 @@ import { type DirectMessage, type DirectResult, sendDirect } from './direct.ts';
 import { type Lane, lanes } from './dispatch.ts';
 import { Flow } from './flow.ts';
 import { LaneRunner } from './lane.ts';
+import { lanesWithWork } from './lookout.sql.ts';
 import { OutcomeWriter } from './outcome-writer.ts';
 import type { CustomerFunctions } from './provider.ts';
 import { closeDispatches, recoverDeadWorkers } from './recovery.ts';
 import { RetryRunner } from './retry.ts';
 import { Sessions, type SessionsOptions } from './session.ts';
 
+/** Between two looks for what others started, what waited for its time, and what came without being told of. */
+const lookEveryMs = 200;
 const closeEveryMs = 250;
 const recoverEveryMs = 1_000;
 /** After a failure; the database may be away for long. */
@@ -103,6 +106,7 @@ export class Pipeline {
         }),
     );
     for (const runner of [...this.#lanes, ...this.#retries]) runner.start();
+    this.#every(lookEveryMs, 'The lanes could not be looked at', () => this.#look());
     this.#every(closeEveryMs, 'Finished dispatches could not be closed', () => closeDispatches(database));
     this.#every(recoverEveryMs, 'Dead workers could not be recovered', () => this.#recover());
   }
@@ -112,9 +116,16 @@ export class Pipeline {
     return this.#lanes[lanes.indexOf('triggered')]?.saturated ?? false;
   }
 
-  /** Looks for work now: something was started or resumed by this process. */
-  wake(): void {
-    for (const runner of [...this.#lanes, ...this.#retries]) runner.wake();
+  /** Looks for chunks of this lane now: something was started or resumed by this process. */
+  wake(lane: Lane): void {
+    this.#lanes[lanes.indexOf(lane)]?.wake();
+  }
+
+  /** One look for all lanes: those that are idle ask for nothing themselves. */
+  async #look(): Promise<void> {
+    const work = await lanesWithWork(this.#options.database);
+    for (const lane of work.chunks) this.#lanes[lanes.indexOf(lane)]!.wake();
+    for (const lane of work.retries) this.#retries[lanes.indexOf(lane)]!.wake();
   }
 
   /** Messages that were handed over and have no committed outcome yet. */

@@ -16,6 +16,7 @@ import {
 import type { Sessions } from './session.ts';
 import { insertWindow, type SendWindow } from './window.sql.ts';
 
+/** Between two looks while retries are found, and how long those wait at least that could not be sent. */
 const pollMs = 250;
 const failureWaitMs = 1_000;
 const batchSize = 200;
@@ -49,7 +50,12 @@ export class RetryRunner {
   readonly #inFlightOf = new Map<string, number>();
   #stopping = false;
   #loop: Promise<void> | undefined;
+  /** Ends the wait for something to do. */
   #wake: (() => void) | undefined;
+  /** Ends a rest. */
+  #endRest: (() => void) | undefined;
+  /** Something came due since the last look began. */
+  #woken = false;
 
   constructor(options: RetryRunnerOptions) {
     this.#options = options;
@@ -59,7 +65,12 @@ export class RetryRunner {
     this.#loop = this.#run();
   }
 
+  /**
+   * Looks for retries: some may be due. Nothing else makes an idle runner look; the pipeline calls this whenever a look at
+   * the database shows some. A rest is not cut short.
+   */
   wake(): void {
+    this.#woken = true;
     this.#wake?.();
   }
 
@@ -67,6 +78,7 @@ export class RetryRunner {
   async drain(): Promise<void> {
     this.#stopping = true;
     this.wake();
+    this.#endRest?.();
     await this.#loop;
     await Promise.allSettled(this.#inFlight);
   }
@@ -75,23 +87,35 @@ export class RetryRunner {
     const { log, lane } = this.#options;
     while (!this.#stopping) {
       const startedAt = performance.now();
-      let waitMs = pollMs;
+      let found: number | undefined;
+      let restMs: number;
+      this.#woken = false;
       try {
-        const found = await this.#sendDue();
+        found = await this.#sendDue();
         const lookMs = performance.now() - startedAt;
-        waitMs = found === batchSize ? 0 : Math.max(pollMs, restPerLook * lookMs);
+        restMs = found === batchSize ? 0 : Math.max(found > 0 ? pollMs : 0, restPerLook * lookMs);
       } catch (error) {
         log.error({ err: error, lane }, 'Retries could not be sent; trying again');
-        waitMs = failureWaitMs;
+        restMs = failureWaitMs;
       }
-      if (waitMs > 0 && !this.#stopping) await this.#sleep(waitMs);
+      if (restMs > 0) await this.#rest(restMs);
+      if (found === 0) await this.#untilWoken();
     }
   }
 
-  async #sleep(ms: number): Promise<void> {
+  async #untilWoken(): Promise<void> {
+    if (this.#woken || this.#stopping) return;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.#wake = undefined;
+  }
+
+  async #rest(ms: number): Promise<void> {
+    if (this.#stopping) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
+      this.#endRest = () => {
         clearTimeout(timer);
         resolve();
       };
