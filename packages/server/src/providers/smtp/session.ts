@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
-import type { Readable } from 'node:stream';
+import type { Readable, Transform } from 'node:stream';
 import SMTPConnection from 'nodemailer/lib/smtp-connection';
 import { connectTcp } from '../../platform/outbound.ts';
 import type { ComposedMail } from './compose.ts';
+import { dataOf } from './data.ts';
 import { parseReply, printable, type Reply } from './reply.ts';
 
 /**
@@ -261,6 +262,7 @@ class ClientSession implements SmtpSession {
         stream.once('end', () => {
           if (this.#phase === 'content') this.#phase = 'handed_over';
         });
+        writeAtOnce(stream as Transform);
         stream.end(mail.bytes);
         return stream;
       },
@@ -356,4 +358,18 @@ class ClientSession implements SmtpSession {
 /** What the server's EHLO offered; the client has no public member for it. */
 function extensionsOf(connection: SMTPConnection): readonly string[] {
   return (connection as unknown as { _supportedExtensions: string[] })._supportedExtensions;
+}
+
+/**
+ * Has the client's content stream hand the content over together with the dot that ends it, in one piece. The client itself
+ * looks at each byte, and writes the end by itself; what `dataOf` does not take is left to it.
+ */
+function writeAtOnce(stream: Transform): void {
+  const { _transform: transform } = stream;
+  stream._transform = (bytes: Buffer, encoding, done) => {
+    const data = dataOf(bytes);
+    if (data === undefined) return transform.call(stream, bytes, encoding, done);
+    stream._flush = (ended) => ended();
+    done(null, data);
+  };
 }
