@@ -15,10 +15,10 @@ export const selectApplications = (ids: string[] | undefined, after: string, lim
 /** Held by whoever writes what belongs to an application, until its transaction ends; the deletion waits for them. */
 const applicationLock = (id: string): Sql => sql`hashtextextended(${'application '} || ${id}::text, 0)`;
 
-/** Named, as each transaction of the ingest begins with it. */
-export const shareApplication = (id: string) => ({
-  name: 'applications-share',
-  text: `select pg_advisory_xact_lock_shared(hashtextextended('application ' || $1::text, 0))`,
+/** Takes the lock and answers whether there is such an application. Named, as many transactions begin with it. */
+export const takeApplication = (id: string) => ({
+  name: 'applications-hold',
+  text: 'select hold_application($1) as found',
   values: [id],
 });
 

@@ -10,7 +10,7 @@ import {
   selectApplicationExists,
   selectApplications,
   selectDeletedApplications,
-  shareApplication,
+  takeApplication,
 } from './application.sql.ts';
 
 /** Pinpoint calls it a project too. */
@@ -53,9 +53,8 @@ export async function applicationExists(db: Queryable, id: string): Promise<bool
  * @throws CallerError not_found
  */
 export async function holdApplication(tx: Transaction, id: string): Promise<void> {
-  await tx.query(shareApplication(id));
-  // A statement of its own: it sees a deletion that the lock waited for.
-  if (!(await applicationExists(tx, id))) throw notFound('Application', id);
+  const { rows } = await tx.query<{ found: boolean }>(takeApplication(id));
+  if (!rows[0]!.found) throw notFound('Application', id);
 }
 
 /**

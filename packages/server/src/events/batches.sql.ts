@@ -11,22 +11,36 @@ export interface FactColumns {
   payload: string[];
 }
 
+/**
+ * CTEs that write a batch, for statements that write more than it: $1 to $4 are its id, its day, how many facts it has
+ * and the length of all their payloads as JSON text.
+ * @param facts a relation (at, application_id, type, endpoint_id, message_id, dispatch_id, payload, n): `at` in
+ * milliseconds, `n` the place in the batch, from 1 on
+ */
+export function batchCtes(facts: string): string {
+  return `batch as (
+      insert into event_batches_unnumbered (batch_id, day, facts, length) values ($1, $2, $3, $4)
+    ), facts as (
+      insert into events (day, batch_id, seq, occurred_at, application_id, type, endpoint_id, message_id, dispatch_id, payload)
+      select $2, $1, n - 1, to_timestamp(at / 1000), application_id, type, endpoint_id, message_id, dispatch_id, payload
+      from ${facts}
+    )`;
+}
+
 /** Batch row and facts in one round trip. Named, so that each connection plans it once. */
 export function insertBatch(batchId: string, day: string, columns: FactColumns, facts: number) {
   const length = columns.payload.reduce((sum, payload) => sum + payload.length, 0);
   return {
     name: 'events-insert-batch',
-    text: `with batch as (
-        insert into event_batches_unnumbered (batch_id, day, facts, length) values ($1, $2, $3, $11)
-      )
-      insert into events (day, batch_id, seq, occurred_at, application_id, type, endpoint_id, message_id, dispatch_id, payload)
-      select $2, $1, n - 1, to_timestamp(at / 1000), application_id, type, endpoint_id, message_id, dispatch_id, payload
-      from unnest($4::float8[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::uuid[], $10::jsonb[])
-        with ordinality as fact (at, application_id, type, endpoint_id, message_id, dispatch_id, payload, n)`,
+    text: `with ${batchCtes(`unnest($5::float8[], $6::text[], $7::text[], $8::text[], $9::uuid[], $10::uuid[],
+        $11::jsonb[]) with ordinality
+        as fact (at, application_id, type, endpoint_id, message_id, dispatch_id, payload, n)`)}
+      select`,
     values: [
       batchId,
       day,
       facts,
+      length,
       columns.occurredAt,
       columns.applicationId,
       columns.type,
@@ -34,7 +48,6 @@ export function insertBatch(batchId: string, day: string, columns: FactColumns, 
       columns.messageId,
       columns.dispatchId,
       columns.payload,
-      length,
     ],
   };
 }

@@ -5,6 +5,7 @@ export {
   type BatchSubscriber,
   createBatchSubscriber,
 } from './batch-subscriber.ts';
+export { batchCtes } from './batches.sql.ts';
 export { eraseFacts } from './erase.ts';
 export { type Fact, maxBatchFacts, payloadText, type StoredFact } from './fact.ts';
 export { factColumns } from './facts.sql.ts';

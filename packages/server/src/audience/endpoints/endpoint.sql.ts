@@ -3,15 +3,18 @@ import { copyEndpoints, copyUsers } from './copy.ts';
 import { type NameMap, nameMap } from './item.ts';
 import type { EndpointRow, Recipient } from './row.ts';
 
-/** Times as whole milliseconds: cheaper to read than a Date, and what the program counts in. */
-const columns = `
+/**
+ * The columns of an `EndpointRow`, of `endpoints e`. Times as whole milliseconds: cheaper to read than a Date, and what
+ * the program counts in.
+ */
+export const endpointColumns = `
   e.id, e.segment_id as "segmentId", e.channel, e.address, e.opt_out as "optOut", e.status, e.cohort,
   e.user_id as "userId", e.attributes, e.metrics, e.demographic, e.location, e.request_id as "requestId",
   floor(extract(epoch from e.effective_at) * 1000)::int8 as "effectiveAt",
   floor(extract(epoch from e.created_at) * 1000)::int8 as "createdAt"`;
 
 /** Maps that came from PostgreSQL get rid of their prototype: their names are the callers'. */
-function ownMaps<Row extends EndpointRow>(row: Row): Row {
+export function ownMaps<Row extends EndpointRow>(row: Row): Row {
   row.attributes = nameMap(row.attributes);
   row.metrics = nameMap(row.metrics);
   row.demographic = nameMap(row.demographic);
@@ -32,7 +35,7 @@ export async function selectEndpoints(
 ): Promise<Map<string, EndpointRow>> {
   const { rows } = await db.query<EndpointRow>({
     name: 'endpoints-select',
-    text: `select ${columns} from endpoints e where e.application_id = $1 and e.id = any($2)`,
+    text: `select ${endpointColumns} from endpoints e where e.application_id = $1 and e.id = any($2)`,
     values: [applicationId, ids],
   });
   return new Map(rows.map((row) => [row.id, ownMaps(row)]));
@@ -46,7 +49,7 @@ export async function lockEndpoints(
 ): Promise<Map<string, EndpointRow>> {
   const { rows } = await db.query<EndpointRow>({
     name: 'endpoints-lock',
-    text: `select ${columns} from endpoints e where e.application_id = $1 and e.id = any($2)
+    text: `select ${endpointColumns} from endpoints e where e.application_id = $1 and e.id = any($2)
       order by e.id for update`,
     values: [applicationId, ids],
   });
@@ -170,11 +173,11 @@ export async function lockAddresses(
   });
 }
 
-const record = `
-  jsonb_to_recordset($2::jsonb) as r (
+const record = (value: string) => `
+  jsonb_to_recordset(${value}::jsonb) as r (
     "id" text, "segmentId" text, "channel" text, "address" text, "optOut" text, "status" text, "cohort" smallint,
     "userId" text, "attributes" jsonb, "metrics" jsonb, "demographic" jsonb, "location" jsonb,
-    "requestId" text, "effectiveAt" int8, "createdAt" int8)`;
+    "requestId" text, "effectiveAt" int8, "createdAt" int8, "version" text)`;
 
 /** More new rows than this are worth a COPY. */
 const fewRows = 50;
@@ -196,32 +199,48 @@ export async function insertEndpoints(
       select $1, r."id", r."segmentId", r."channel", r."address", r."optOut", r."status", r."cohort", r."userId",
         r."attributes", r."metrics", r."demographic", r."location", r."requestId",
         to_timestamp(r."effectiveAt" / 1000.0::float8), to_timestamp(r."createdAt" / 1000.0::float8)
-      from ${record}`,
+      from ${record('$2')}`,
     values: [applicationId, JSON.stringify(rows)],
   });
 }
 
-/**
- * Writes the rows, which the caller has locked: so each is found by its key and stays where it was found. Joined by the
- * key, PostgreSQL would rather read the whole table once it thinks that the application has most of it.
- */
+/** Writes the rows, which the caller has locked. */
 export async function updateEndpoints(
   db: Queryable,
   applicationId: string,
   rows: EndpointRow[],
 ): Promise<void> {
-  await db.query({
-    name: 'endpoints-update',
-    text: `update endpoints e set channel = r."channel", address = r."address", opt_out = r."optOut",
-        status = r."status", user_id = r."userId", attributes = r."attributes", metrics = r."metrics",
-        demographic = r."demographic", location = r."location", request_id = r."requestId",
-        effective_at = to_timestamp(r."effectiveAt" / 1000.0::float8)
-      from ${record} cross join lateral (
-        select at.ctid as place from endpoints at where at.application_id = $1 and at.id = r."id" offset 0
-      ) as found
-      where e.ctid = found.place`,
-    values: [applicationId, JSON.stringify(rows)],
-  });
+  const values = [applicationId, JSON.stringify(rows)];
+  await db.query({ name: 'endpoints-update', text: updateFrom('$1', '$2'), values });
+}
+
+/** An endpoint as it was read, and the version of its row. */
+export interface VersionedRow extends EndpointRow {
+  version: string;
+}
+
+/**
+ * An update of rows (`VersionedRow[]` as JSON), for statements that write more than it: of those that nobody has
+ * changed since they were read.
+ * @param application, rows the parameters, as `$1`
+ */
+export function updateUnchanged(application: string, rows: string): string {
+  return `${updateFrom(application, rows)} and e.xmin::text = r."version"`;
+}
+
+/**
+ * Each row is found by its key and stays where it was found. Joined by the key, PostgreSQL would rather read the whole
+ * table once it thinks that the application has most of it.
+ */
+function updateFrom(application: string, rows: string): string {
+  return `update endpoints e set channel = r."channel", address = r."address", opt_out = r."optOut",
+      status = r."status", user_id = r."userId", attributes = r."attributes", metrics = r."metrics",
+      demographic = r."demographic", location = r."location", request_id = r."requestId",
+      effective_at = to_timestamp(r."effectiveAt" / 1000.0::float8)
+    from ${record(rows)} cross join lateral (
+      select at.ctid as place from endpoints at where at.application_id = ${application} and at.id = r."id" offset 0
+    ) as found
+    where e.ctid = found.place`;
 }
 
 /** As insertEndpoints, for users. */
@@ -249,7 +268,7 @@ export async function updateUsers(db: Queryable, applicationId: string, rows: Us
 }
 
 /** A subquery, not a join: then each user is one look at the key, whatever PostgreSQL thinks of the tables' sizes. */
-const recipientColumns = `${columns}, coalesce((
+const recipientColumns = `${endpointColumns}, coalesce((
   select owner.attributes from users owner
   where owner.application_id = e.application_id and owner.id = e.user_id), '{}') as "userAttributes"`;
 

@@ -9,6 +9,7 @@ import { type EventLimits, protectiveEventLimits } from './limits.ts';
 import { EventNames } from './names.ts';
 import { type IngestItem, type PreparedItem, prepareItem } from './prepare.ts';
 import { type ItemOutcome, Refusals, RefusedError, writeItems } from './write.ts';
+import { writeKnown } from './write-known.ts';
 
 /** 202 accepted, 400 refused for what it is, 403 refused for whose it is. */
 export interface IngestAnswer {
@@ -246,10 +247,12 @@ class GroupedIngest implements Ingest {
     const until = Math.min(...group.map(({ since }) => since)) + this.#retryForMs;
     const refusals = new Refusals();
     let delayMs = retryDelayMs;
+    let shortWay = true;
     for (let attempt = 1; ; ) {
       try {
-        return byRequest(group, await this.#attempt(applicationId, items, refusals));
+        return byRequest(group, await this.#attempt(applicationId, items, refusals, shortWay));
       } catch (error) {
+        shortWay = false;
         if (isConnectionError(error)) {
           // Perhaps between the commit and its answer: then the next attempt finds the keys of all events.
           if (performance.now() >= until) throw this.#away(error, items.length);
@@ -268,15 +271,19 @@ class GroupedIngest implements Ingest {
     applicationId: string,
     items: readonly PreparedItem[],
     refusals: Refusals,
+    shortWay: boolean,
   ): Promise<ItemOutcome[]> {
     const now = this.#clock.now();
+    const options = {
+      now,
+      batchId: uuidv7(now),
+      endpointsPerUser: this.#endpointsPerUser,
+      names: this.#names,
+    };
+    const known = shortWay && (await writeKnown(this.#database, applicationId, items, options));
+    if (known) return known;
     const { outcomes, onCommit } = await this.#database.transaction((tx) =>
-      writeItems(tx, applicationId, items, refusals, {
-        now,
-        batchId: uuidv7(now),
-        endpointsPerUser: this.#endpointsPerUser,
-        names: this.#names,
-      }),
+      writeItems(tx, applicationId, items, refusals, options),
     );
     onCommit();
     return outcomes;

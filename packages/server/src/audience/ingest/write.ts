@@ -2,7 +2,7 @@ import { holdApplication } from '../../accounts/index.ts';
 import { appendBatch, type Fact } from '../../events/index.ts';
 import type { Transaction } from '../../platform/database.ts';
 import { uuidDay } from '../../platform/ids.ts';
-import { touchActivity } from '../endpoints/activity.ts';
+import { type SignOfLife, touchActivity } from '../endpoints/activity.ts';
 import type { EndpointChange } from '../endpoints/item.ts';
 import { upsertChanges } from '../endpoints/upsert.ts';
 import { isAppActivity } from './event.ts';
@@ -227,8 +227,12 @@ async function writeEndpoints(
   }
   if (result.refusals.length > 0) throw new RefusedError();
   const { userIds } = result;
+  // Also of items that ask for nothing beside others that change the same endpoint.
+  const users = new Map(existing);
+  for (const { id, index } of left) users.set(id, userIds.get(index) ?? null);
+  const asking = new Set(left.map(({ index }) => index));
   for (const [index, { item }] of work.entries()) {
-    const userId = existing.get(item.endpointId);
+    const userId = asking.has(index) ? null : users.get(item.endpointId);
     if (userId) userIds.set(index, userId);
   }
   return { userIds, newIds: new Set(result.newIds) };
@@ -242,32 +246,39 @@ async function writeFacts(
   options: WriteOptions,
 ): Promise<void> {
   const facts: Fact[] = [];
-  const signs: { endpointId: string; at: number }[] = [];
+  const signs: SignOfLife[] = [];
   for (const [index, { item, fresh }] of work.entries()) {
-    const userId = userIds.get(index);
-    const payloadEnd = endOfPayload(userId);
     const { endpointId } = item;
-    let activeAt = -1;
+    const payloadOf = payloadsOf(userIds.get(index));
     for (const event of fresh) {
-      facts.push({
-        type: event.factType,
-        applicationId,
-        endpointId,
-        occurredAt: event.occurredAt,
-        payloadJson:
-          event.payloadHead +
-          (userId === undefined && event.userId !== undefined ? endOfPayload(event.userId) : payloadEnd),
-      });
-      if (event.occurredAt > activeAt && isAppActivity(event.eventType)) activeAt = event.occurredAt;
+      const { factType: type, occurredAt } = event;
+      facts.push({ type, applicationId, endpointId, occurredAt, payloadJson: payloadOf(event) });
     }
-    if (activeAt >= 0) signs.push({ endpointId, at: activeAt });
+    const sign = signOfLife(endpointId, fresh);
+    if (sign) signs.push(sign);
   }
   await touchActivity(tx, applicationId, signs);
   if (facts.length > 0) await appendBatch(tx, options.batchId, facts, options.now);
 }
 
+/** The whole payloads of an endpoint's events, by its user. */
+export function payloadsOf(userId: string | undefined): (event: PreparedEvent) => string {
+  const end = endOfPayload(userId);
+  return ({ payloadHead, userId: ownUser }) =>
+    payloadHead + (userId === undefined && ownUser !== undefined ? endOfPayload(ownUser) : end);
+}
+
 function endOfPayload(userId: string | undefined): string {
   return userId === undefined ? '}' : `,"userId":${JSON.stringify(userId)}}`;
+}
+
+/** The latest of what an endpoint's app did; undefined when it did nothing. */
+export function signOfLife(endpointId: string, events: readonly PreparedEvent[]): SignOfLife | undefined {
+  let at = -1;
+  for (const { eventType, occurredAt } of events) {
+    if (occurredAt > at && isAppActivity(eventType)) at = occurredAt;
+  }
+  return at < 0 ? undefined : { endpointId, at };
 }
 
 async function noteEndpointRefusals(

@@ -1,0 +1,96 @@
+import { batchCtes } from '../../events/index.ts';
+import type { Queryable } from '../../platform/database.ts';
+import { insertActivity } from '../endpoints/activity.ts';
+import { endpointColumns, ownMaps, updateUnchanged, type VersionedRow } from '../endpoints/endpoint.sql.ts';
+import type { Generations } from './ingest.sql.ts';
+
+/** What has to be known of a group before it is written. */
+export interface Found {
+  /** One of the keys was entered before. */
+  isReplay: boolean;
+  /** Changes of attributes are facts for somebody. */
+  isWatched: boolean;
+  /** By id, of those that exist. */
+  endpoints: Map<string, VersionedRow>;
+}
+
+/** The endpoints of a group and whether it is one like most, in one round trip. */
+export async function selectKnown(
+  db: Queryable,
+  applicationId: string,
+  { today, yesterday }: Generations,
+  keys: readonly string[],
+  endpointIds: readonly string[],
+): Promise<Found> {
+  const { rows } = await db.query<{
+    isReplay: boolean;
+    isWatched: boolean;
+    endpoints: VersionedRow[] | null;
+  }>({
+    name: 'ingest-known',
+    // As JSON, which is parsed as one. Key by key through the indexes, which each `offset 0` sees to.
+    text: `select exists (
+        select from unnest($4::uuid[]) as given (key) cross join lateral (
+          select from ingested_events e where e.key = given.key and e.day in ($2::date, $3::date) offset 0
+        ) as entered
+      ) as "isReplay",
+      exists (select from attribute_watches where application_id = $1) as "isWatched",
+      (select json_agg(found) from unnest($5::text[]) as given (id) cross join lateral (
+        select ${endpointColumns}, e.xmin::text as version from endpoints e
+        where e.application_id = $1 and e.id = given.id offset 0
+      ) as found) as endpoints`,
+    values: [applicationId, today, yesterday, keys, endpointIds],
+  });
+  const { endpoints, ...rest } = rows[0]!;
+  return { ...rest, endpoints: new Map(endpoints?.map((row) => [row.id, ownMaps(row)])) };
+}
+
+/** What a group of events of endpoints that exist comes to. */
+export interface KnownWrite {
+  batchId: string;
+  /** The UTC day of the batch. */
+  day: string;
+  /** Facts and their keys in the order of the log, as JSON: `[{key, type, at, endpoint, payload}]`, at most 10,000. */
+  facts: string;
+  count: number;
+  /** Length of all payloads as JSON text. */
+  length: number;
+  /** Endpoints that are different now, sorted by id. */
+  changed: readonly VersionedRow[];
+  /** Signs of life: ids, sorted, and times in milliseconds. */
+  activity: { ids: string[]; times: number[] };
+}
+
+const record = `jsonb_to_recordset($6::jsonb) as (
+  "key" uuid, "type" text, "at" float8, "endpoint" text, "payload" jsonb)`;
+
+/**
+ * Writes it by one statement, which is a transaction of its own: keys in their order, endpoints, activity, facts. The
+ * order of the first two is that of their mention in the last line, that of the others is the one they stand in.
+ * @throws the database's 40001 when a key was entered, an endpoint changed or the application deleted since
+ */
+export async function insertKnown(db: Queryable, applicationId: string, write: KnownWrite): Promise<void> {
+  const { batchId, day, facts, count, length, changed, activity } = write;
+  await db.query({
+    name: 'ingest-known-write',
+    text: `with given as materialized (
+        select * from rows from (${record}) with ordinality as fact (key, type, at, endpoint_id, payload, n)
+      ), entered as (
+        insert into ingested_events (day, key) select $2::date, key from given order by key
+        on conflict do nothing returning key
+      ), changed as (
+        ${updateUnchanged('$5', '$7')} returning e.id
+      ), active as (
+        ${insertActivity('$5', '$8', '$9')}
+      ), ${batchCtes(`(
+        select at, $5::text as application_id, type, endpoint_id, null::uuid as message_id, null::uuid as dispatch_id, payload, n
+        from given
+      ) as fact`)}
+      select require_unchanged(hold_application($5) and (select count(*) from entered) = $3
+        and (select count(*) from changed) = $10)`,
+    values: [
+      ...[batchId, day, count, length, applicationId],
+      ...[facts, JSON.stringify(changed), activity.ids, activity.times, changed.length],
+    ],
+  });
+}
