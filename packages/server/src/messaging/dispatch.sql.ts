@@ -238,8 +238,8 @@ export async function releaseChunk(
 }
 
 /**
- * Moves a chunk's cursor in the transaction that writes its message rows. False when the chunk is no longer this
- * worker's, or the dispatch is not in `state` any more: the caller rolls back.
+ * Moves a chunk's cursor in the transaction that writes its message rows, and deletes the chunk when that was the last of
+ * it. False when the chunk is no longer this worker's, or the dispatch is not in `state` any more: the caller rolls back.
  */
 export async function moveChunk(
   tx: Queryable,
@@ -249,21 +249,24 @@ export async function moveChunk(
     workerId: string;
     from: number;
     to: number;
+    /** `to` is the end: a chunk that is claimed does not grow. */
+    ends: boolean;
     state: DispatchState;
   },
 ): Promise<boolean> {
-  const { rows } = await tx.query<{ done: boolean }>(sql`
-    update dispatch_chunks c set next = ${chunk.to}
-    from dispatches d
-    where c.dispatch_id = ${chunk.dispatchId} and c.number = ${chunk.number} and c.worker_id = ${chunk.workerId}
-      and c.next = ${chunk.from} and d.id = c.dispatch_id and d.state = ${chunk.state}
-    returning c.next >= c.size as done`);
-  if (!rows[0]) return false;
-  if (rows[0].done) {
-    await tx.query(sql`
-      delete from dispatch_chunks where dispatch_id = ${chunk.dispatchId} and number = ${chunk.number}`);
-  }
-  return true;
+  const { rowCount } = await tx.query(
+    chunk.ends
+      ? sql`
+    delete from dispatch_chunks c using dispatches d where ${isMovable(chunk)}`
+      : sql`
+    update dispatch_chunks c set next = ${chunk.to} from dispatches d where ${isMovable(chunk)}`,
+  );
+  return rowCount === 1;
+}
+
+function isMovable(chunk: Omit<Parameters<typeof moveChunk>[1], 'to' | 'ends'>): Sql {
+  return sql`c.dispatch_id = ${chunk.dispatchId} and c.number = ${chunk.number} and c.worker_id = ${chunk.workerId}
+      and c.next = ${chunk.from} and d.id = c.dispatch_id and d.state = ${chunk.state}`;
 }
 
 /**

@@ -75,8 +75,8 @@ export class LaneRunner {
   readonly #sleeping = new Set<() => void>();
   /** Processors without work: each waits to be woken. */
   readonly #idling: (() => void)[] = [];
-  /** Something came since the last claim began, which therefore may not have seen it. */
-  #woken = false;
+  /** Something came since the last claim that found nothing began, which therefore may not have seen it. */
+  #mayHaveWork = true;
   /** The chunks beside the processors, with their dispatches. */
   readonly #aside = new Map<Promise<void>, string>();
   readonly #abort = new AbortController();
@@ -111,14 +111,14 @@ export class LaneRunner {
    * the database shows chunks. One processor looks; when it finds a chunk, it calls the next one.
    */
   wake(): void {
-    this.#woken = true;
+    this.#mayHaveWork = true;
     this.#idling.shift()?.();
   }
 
-  /** Ends when there may be work, or with the process; at once when some came while this processor was looking. */
-  async #idle(): Promise<void> {
-    if (this.#stopping || this.#woken) return;
-    await new Promise<void>((resolve) => this.#idling.push(resolve));
+  /** Ends when there may be work, or with the process. */
+  async #untilWork(): Promise<void> {
+    while (!this.#mayHaveWork && !this.#stopping)
+      await new Promise<void>((resolve) => this.#idling.push(resolve));
   }
 
   /** Claims nothing more, gives the chunks back, and waits until what was handed over has its outcome. */
@@ -133,14 +133,13 @@ export class LaneRunner {
 
   async #loop(): Promise<void> {
     const { database, lane, workerId, log } = this.#options;
-    while (!this.#stopping) {
+    for (;;) {
+      await this.#untilWork();
+      if (this.#stopping) return;
       try {
-        this.#woken = false;
+        this.#mayHaveWork = false;
         const chunk = await claimChunk(database, lane, workerId, this.#dispatchesWithEnoughAside());
-        if (!chunk) {
-          await this.#idle();
-          continue;
-        }
+        if (!chunk) continue;
         // Where one chunk waits there may be more: one processor after the other, until one finds nothing.
         this.wake();
         if (await this.#waitsForFunctions(chunk)) await this.#workAside(chunk);
@@ -152,6 +151,7 @@ export class LaneRunner {
         }
       } catch (error) {
         log[levelOf(error)]({ err: error, lane }, 'Chunks could not be claimed; trying again');
+        this.#mayHaveWork = true;
         await this.#sleep(firstFailureWaitMs);
       }
     }
@@ -240,9 +240,13 @@ export class LaneRunner {
     return waitMs;
   }
 
-  /** A chunk that is not given back would stay this worker's for ever, so this goes on until the database is there. */
+  /**
+   * Gives back what is left of a chunk; one that came to its end is gone. A chunk that is not given back would stay this
+   * worker's for ever, so this goes on until the database is there.
+   */
   async #release(chunk: ClaimedChunk, waitMs: number): Promise<void> {
     const { database, workerId, log } = this.#options;
+    if (chunk.next >= chunk.endpointIds.length) return;
     for (let attempt = 1; ; attempt++) {
       try {
         await releaseChunk(database, {
@@ -251,6 +255,7 @@ export class LaneRunner {
           workerId,
           waitMs,
         });
+        if (waitMs === 0) this.wake();
         return;
       } catch (error) {
         // A stopping worker leaves it to the recovery of dead workers.

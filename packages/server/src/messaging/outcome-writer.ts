@@ -7,7 +7,7 @@ import type { Log } from '../platform/log.ts';
 import { factOf, releaseRefused, type Settled, suppressHardBounces, withoutWords } from './outcome.sql.ts';
 import { type InFlight, type OutcomeType, settle } from './outcome.ts';
 import type { RoutedResult } from './session.ts';
-import { deleteWindows, insertRetries, lockWindows } from './window.sql.ts';
+import { holdWindows, insertRetries } from './window.sql.ts';
 
 const maxOutcomesPerCommit = 2000;
 const firstWaitMs = 100;
@@ -126,9 +126,10 @@ export class OutcomeWriter {
 
   async #writeBatch(tx: Transaction, batch: Settled[], written: { batchId?: string }): Promise<void> {
     // First of all: whoever asks whether this transaction was committed waits for its end by these locks.
-    const held = await lockWindows(
+    const held = await holdWindows(
       tx,
       batch.map(({ inFlight }) => inFlight.windowId),
+      batch.flatMap(({ inFlight, closesWindow }) => (closesWindow ? inFlight.windowId : [])),
     );
     await insertRetries(
       tx,
@@ -139,10 +140,6 @@ export class OutcomeWriter {
     await suppressHardBounces(tx, refused);
     if (this.#options.capsCount === 'sent') await releaseRefused(tx, refused);
     await this.#takeBackRepeats(tx, batch, held);
-    await deleteWindows(
-      tx,
-      batch.flatMap(({ inFlight, closesWindow }) => (closesWindow ? inFlight.windowId : [])),
-    );
     written.batchId = batchId;
   }
 
@@ -171,7 +168,7 @@ export class OutcomeWriter {
       try {
         return await this.#options.database.transaction(async (tx) => {
           await tx.query(`set local lock_timeout = '5s'`);
-          await lockWindows(tx, windowIds);
+          await holdWindows(tx, windowIds, []);
           const { rowCount } = await tx.query(sql`
             select from events where day = ${uuidDay(batchId)} and batch_id = ${batchId} limit 1`);
           return rowCount === 1;

@@ -119,12 +119,17 @@ export async function windowCommitted(database: Database, id: string): Promise<b
   }
 }
 
-/** Locks those of the windows that are still there, until the end of the transaction, and returns their ids. */
-export async function lockWindows(tx: Queryable, ids: string[]): Promise<Set<string>> {
+/**
+ * Locks those of the windows that are still there, until the end of the transaction, in the order of their ids, and
+ * deletes those among them that have `ended`: every message has its outcome. Returns the ids of all that were there.
+ */
+export async function holdWindows(tx: Queryable, ids: string[], ended: string[]): Promise<Set<string>> {
   const { rows } = await tx.query<{ id: string }>({
-    name: 'lock-windows',
-    text: 'select id from send_windows where id = any($1::uuid[]) order by id for update',
-    values: [[...new Set(ids)]],
+    name: 'hold-windows',
+    text: `with held as materialized (select id from send_windows where id = any($1::uuid[]) order by id for update),
+           ended as (delete from send_windows where id in (select id from held where id = any($2::uuid[])))
+           select id from held`,
+    values: [[...new Set(ids)], ended],
   });
   return new Set(rows.map(({ id }) => id));
 }

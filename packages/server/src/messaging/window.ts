@@ -90,12 +90,14 @@ export class WindowSender {
     const { flow, workerId } = this.#options;
     let sending: Prepared[] = [];
     const committed = await flow.commitWindow(window.id, async (tx) => {
+      const to = chunk.next + members.length;
       const cursor = {
         dispatchId: dispatch.id,
         number: chunk.number,
         workerId,
         from: chunk.next,
-        to: chunk.next + members.length,
+        to,
+        ends: to >= chunk.endpointIds.length,
         state,
       };
       if (!(await moveChunk(tx, cursor))) return false;

@@ -23,13 +23,16 @@ import { createStatusHandler } from './status.ts';
 const drainMs = 20_000;
 
 /** Figures may be a moment late: a few large slices cost much less than many small ones. */
-const figuresPollMs = { busy: 250, idle: 250 };
+const figuresPollMs = { busy: 250, rest: 500, idle: 1_000 };
 
 /**
  * The first event triggers at once; what comes while others do is gathered, since a slice, its chunk and their
  * transactions cost the same for one event as for a hundred.
  */
-const triggersPollMs = { busy: 20, rest: 100, idle: 200 };
+const triggersPollMs = { busy: 20, rest: 100, idle: 1_000 };
+
+/** As above: what is appended within a moment is numbered together. */
+const numbererPollMs = { busy: 20, rest: 50, idle: 200 };
 
 /** The role that works in the background: campaigns and retries, the log's numberer and subscribers, jobs. */
 export function createWorkerRole(context: ProcessContext): Role {
@@ -55,9 +58,8 @@ export function createWorkerRole(context: ProcessContext): Role {
       lifetimeMs: config.campaignLifetimeMs,
       onDispatched: () => pipeline.wake('triggered'),
     });
-    const prompt = createSubscriber({ database, log, pollMs: triggersPollMs, ...triggers });
     const subscribers = [
-      prompt,
+      createSubscriber({ database, log, pollMs: triggersPollMs, ...triggers }),
       ...[campaignCounters, inAppCounts, kpiResults, analyticsRollups].map((subscriber) =>
         createSubscriber({ database, log, pollMs: figuresPollMs, ...subscriber }),
       ),
@@ -72,8 +74,9 @@ export function createWorkerRole(context: ProcessContext): Role {
     const numberer = createNumberer({
       database,
       log,
+      pollMs: numbererPollMs,
       onNumbered: () => {
-        prompt.wake();
+        for (const subscriber of subscribers) subscriber.wake();
         streams.wake();
       },
     });
