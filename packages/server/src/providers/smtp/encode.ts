@@ -13,7 +13,7 @@ export interface EncodedContent {
  */
 export function encodeText(text: string, forbidden: string): EncodedContent {
   // Printable ASCII with short lines; a trailing blank or a line of an mbox separator would not survive every hop.
-  if (/^[\t\r\n\x20-\x7e]*$/.test(text) && !/[^\r\n]{77}|[ \t](?:[\r\n]|$)|^From /m.test(text)) {
+  if (!hasLongLine(text) && /^[\t\r\n\x20-\x7e]*$/.test(text) && !/[ \t](?:[\r\n]|$)|^From /m.test(text)) {
     if (!text.includes(forbidden))
       return { transferEncoding: '7bit', bytes: Buffer.from(text.replace(/\r\n?|\n/g, '\r\n'), 'latin1') };
   }
@@ -24,6 +24,18 @@ export function encodeText(text: string, forbidden: string): EncodedContent {
       bytes: encodeBase64(Buffer.from(text.toWellFormed().replace(/\r\n?|\n/g, '\r\n'), 'utf8')),
     };
   return { transferEncoding: 'quoted-printable', bytes: encodeQuotedPrintable(bytes) };
+}
+
+/** Most HTML has one, soon after its begin: the cheapest question comes first. */
+function hasLongLine(text: string): boolean {
+  for (let at = 0; at < text.length; ) {
+    const found = text.indexOf('\n', at);
+    const end = found === -1 ? text.length : found;
+    // CR by itself ends a line as well.
+    if (end - at > maxLineLength && /[^\r]{77}/.test(text.slice(at, end))) return true;
+    at = end + 1;
+  }
+  return false;
 }
 
 /** base64 in lines of 76 characters. */
