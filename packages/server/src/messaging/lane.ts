@@ -324,7 +324,9 @@ export class LaneRunner {
       for (let from = 0; from < prepared.length && !stopping(); ) {
         const { waitMs, most } = await this.#routeState(dispatch);
         if (waitMs > 0) return waitMs;
-        const members = takeWindow(prepared, from, Math.min(window, most));
+        // All that can go at once goes in one window; when much is under way, the next part is made ready meanwhile.
+        const room = Math.min(maxWindow, Math.max(window, places.free));
+        const members = takeWindow(prepared, from, Math.min(room, most));
         await this.#yield();
         const rateWaitMs = await this.#awaitRate(dispatch, members);
         if (rateWaitMs > 0) return rateWaitMs;

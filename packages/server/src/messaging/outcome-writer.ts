@@ -10,6 +10,8 @@ import type { RoutedResult } from './session.ts';
 import { holdWindows, insertRetries } from './window.sql.ts';
 
 const maxOutcomesPerCommit = 2000;
+/** How long the first outcome after a pause waits for the others of its window, at most: they are on their way. */
+const gatherMs = 5;
 const firstWaitMs = 100;
 const maxWaitMs = 5_000;
 
@@ -42,6 +44,8 @@ export class OutcomeWriter {
   #waiting: Waiting[] = [];
   #committing = 0;
   #writing: Promise<void> | undefined;
+  /** Nothing more is waited for, since all of a window are there. */
+  #endGathering: (() => void) | undefined;
 
   constructor(options: OutcomeWriterOptions) {
     this.#options = options;
@@ -63,6 +67,7 @@ export class OutcomeWriter {
       const closesWindow = left === 0;
       this.#waiting.push({ inFlight, result, type, retry, at, closesWindow, done: resolve });
       this.#writing ??= this.#run();
+      if (closesWindow) this.#endGathering?.();
     });
   }
 
@@ -79,8 +84,7 @@ export class OutcomeWriter {
   }
 
   async #run(): Promise<void> {
-    // Whoever comes in this turn of the loop travels along.
-    await new Promise((resolve) => setImmediate(resolve));
+    await this.#gather();
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, maxOutcomesPerCommit);
       this.#committing = batch.length;
@@ -88,6 +92,18 @@ export class OutcomeWriter {
       this.#committing = 0;
     }
     this.#writing = undefined;
+  }
+
+  /** Whoever comes until a window is complete travels along, and in any case whoever comes in this turn of the loop. */
+  async #gather(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, gatherMs);
+      this.#endGathering = () => {
+        clearTimeout(timer);
+        setImmediate(resolve);
+      };
+    });
+    this.#endGathering = undefined;
   }
 
   /** Returns when the batch is committed, however long that takes. */

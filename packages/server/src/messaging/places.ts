@@ -14,6 +14,11 @@ export class Places {
     return this.#free === this.#size && this.#queue.length === 0;
   }
 
+  /** Places that nobody has and nobody waits for. */
+  get free(): number {
+    return this.#queue.length === 0 ? this.#free : 0;
+  }
+
   take(wanted: number): Promise<void> {
     if (this.#queue.length === 0 && wanted <= this.#free) {
       this.#free -= wanted;
