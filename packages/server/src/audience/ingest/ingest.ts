@@ -77,6 +77,7 @@ interface Request {
 const dayMs = 86_400_000;
 /** What has to wait for another writer to begin: below, one larger transaction costs less than two small ones. */
 const eventsForAnother = 300;
+const requestsForAnother = 16;
 const applicationsForAnother = 4;
 const retryDelayMs = 50;
 const longestRetryDelayMs = 1_000;
@@ -108,8 +109,9 @@ class GroupedIngest implements Ingest {
   /** By application, the one that has waited longest first. */
   readonly #queue = new Map<string, Request[]>();
   #queuedEvents = 0;
-  /** Those of them that no writer has taken. */
+  /** Those of them that no writer has taken, and their requests. */
   #waitingEvents = 0;
+  #waitingRequests = 0;
   #queuedBytes = 0;
   #writers = 0;
   #draining = false;
@@ -173,6 +175,7 @@ class GroupedIngest implements Ingest {
   ): Promise<ItemOutcome[]> {
     this.#queuedEvents += events;
     this.#waitingEvents += events;
+    this.#waitingRequests++;
     this.#queuedBytes += bytes;
     return new Promise((resolve, reject) => {
       const request = { items, events, bytes, since: performance.now(), resolve, reject };
@@ -181,7 +184,8 @@ class GroupedIngest implements Ingest {
       else this.#queue.set(applicationId, [request]);
       if (this.#writers < this.#maxWriters && this.#isWorth(this.#writers + 1)) {
         this.#writers++;
-        void this.#runWriter();
+        // After the other requests of this turn, which are at the same place.
+        queueMicrotask(() => void this.#runWriter());
       }
     });
   }
@@ -190,7 +194,10 @@ class GroupedIngest implements Ingest {
   #isWorth(writers: number): boolean {
     if (this.#queue.size === 0) return false;
     return (
-      writers === 1 || this.#waitingEvents >= eventsForAnother || this.#queue.size >= applicationsForAnother
+      writers === 1 ||
+      this.#waitingEvents >= eventsForAnother ||
+      this.#waitingRequests >= requestsForAnother ||
+      this.#queue.size >= applicationsForAnother
     );
   }
 
@@ -206,6 +213,7 @@ class GroupedIngest implements Ingest {
     this.#queue.delete(applicationId);
     if (count < waiting.length) this.#queue.set(applicationId, waiting.splice(count));
     this.#waitingEvents -= events;
+    this.#waitingRequests -= count;
     return { applicationId, group: waiting };
   }
 
