@@ -204,10 +204,9 @@ function deeperThan(body: Buffer, limit: number): boolean {
 /** More opening brackets than this, in strings or outside? Most bodies are short, and have few. */
 function hasMoreBrackets(body: Buffer, limit: number): boolean {
   let count = 0;
-  for (const bracket of [0x7b, 0x5b]) {
-    for (let at = body.indexOf(bracket); at >= 0; at = body.indexOf(bracket, at + 1)) {
-      if (++count > limit) return true;
-    }
+  for (let at = 0; at < body.length; at++) {
+    const code = body[at];
+    if ((code === 0x7b || code === 0x5b) && ++count > limit) return true;
   }
   return false;
 }

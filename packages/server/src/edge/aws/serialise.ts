@@ -2,36 +2,35 @@ import type { Shape } from './shapes.ts';
 
 /** What a handler returned, as JSON text: only members that the model knows, without those that are null. */
 export function serialise(shape: Shape, value: unknown): string {
-  return JSON.stringify(toJson(shape, value));
-}
-
-function toJson(shape: Shape, value: unknown): unknown {
   switch (shape.kind) {
     case 'structure': {
       const source = value as Record<string, unknown>;
-      const target: Record<string, unknown> = {};
+      let json = '{';
       for (const member of shape.members) {
         const memberValue = source[member.name];
         if (memberValue === undefined || memberValue === null) continue;
-        target[member.wireName] = toJson(member.shape, memberValue);
+        // Names of the model are letters and digits.
+        json += `${json.length > 1 ? ',' : ''}"${member.wireName}":${serialise(member.shape, memberValue)}`;
       }
-      return target;
+      return `${json}}`;
     }
     case 'list':
-      return (value as unknown[]).map((element) => toJson(shape.element, element));
+      return `[${(value as unknown[]).map((element) => (element == null ? 'null' : serialise(shape.element, element))).join(',')}]`;
     case 'map': {
-      // Without a prototype, so that `__proto__` becomes a member like any other.
-      const target: Record<string, unknown> = Object.create(null);
-      for (const [key, element] of Object.entries(value as Record<string, unknown>)) {
-        if (element !== undefined && element !== null) target[key] = toJson(shape.value, element);
+      const source = value as Record<string, unknown>;
+      let json = '{';
+      for (const key of Object.keys(source)) {
+        const element = source[key];
+        if (element === undefined || element === null) continue;
+        json += `${json.length > 1 ? ',' : ''}${JSON.stringify(key)}:${serialise(shape.value, element)}`;
       }
-      return target;
+      return `${json}}`;
     }
     case 'timestamp':
-      return value instanceof Date ? value.toISOString() : value;
+      return JSON.stringify(value instanceof Date ? value.toISOString() : value);
     case 'blob':
-      return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;
+      return JSON.stringify(value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value);
     default:
-      return value;
+      return JSON.stringify(value);
   }
 }
