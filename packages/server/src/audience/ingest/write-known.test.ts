@@ -191,6 +191,15 @@ describe('the short way', () => {
     expect(await idsOf(app)).toEqual(['0', '00', '1', '2']);
   });
 
+  test('is too narrow for many megabytes', async () => {
+    const app = await appWithEndpoints();
+    const many = Array.from({ length: 9_000 }, (_, n) =>
+      event(`m${n}`, { at: noon, attributes: { x: 'x'.repeat(1_000) } }),
+    );
+    expect(await shortWay(app, [{ endpointId: 'e0', events: many }], noon)).toBeUndefined();
+    expect(await shortWay(app, [{ endpointId: 'e0', events: many.slice(0, 5_000) }], noon)).toHaveLength(1);
+  });
+
   test('is closed to changes of attributes that somebody watches', async () => {
     const app = await appWithEndpoints();
     await database.transaction((tx) => watchAttributes(tx, app, 'w', [{ kind: 'endpoint', name: 'a' }]));

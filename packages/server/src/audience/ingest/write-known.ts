@@ -12,6 +12,9 @@ interface KnownItem {
   events: readonly PreparedEvent[];
 }
 
+/** More than this is better copied in pieces than held as one argument. */
+const maxBytes = 8 * 1024 * 1024;
+
 const written: ItemOutcome = {
   endpointRefusal: undefined,
   itemRefused: undefined,
@@ -33,7 +36,8 @@ export async function writeKnown(
   options: Pick<WriteOptions, 'now' | 'batchId' | 'names'>,
 ): Promise<ItemOutcome[] | undefined> {
   const generations = generationsOf(options.batchId, options.now);
-  if (generations.overMidnight) return undefined;
+  if (generations.overMidnight || items.reduce((sum, { bytes }) => sum + bytes, 0) > maxBytes)
+    return undefined;
   const known = items.map((item) => knownItem(applicationId, item, options.names));
   const keys: string[] = [];
   for (const one of known) {
