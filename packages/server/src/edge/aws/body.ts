@@ -76,8 +76,8 @@ const unzip = promisify(gunzip);
  * @throws CallerError bad_request, payload_too_large
  */
 export async function decodeBody(request: IncomingMessage, body: Buffer, limit: number): Promise<Buffer> {
-  const encoding = request.headers['content-encoding']?.trim().toLowerCase() ?? 'identity';
-  if (encoding === 'identity' || encoding === '' || body.length === 0) return body;
+  if (!isPacked(request) || body.length === 0) return body;
+  const encoding = encodingOf(request);
   if (encoding !== 'gzip' && encoding !== 'x-gzip') {
     throw new CallerError('bad_request', 'Content-Encoding: expected gzip, or none');
   }
@@ -91,6 +91,16 @@ export async function decodeBody(request: IncomingMessage, body: Buffer, limit: 
       '$',
     );
   }
+}
+
+/** Does the body have a Content-Encoding that `decodeBody` has to undo, or to refuse? */
+export function isPacked(request: IncomingMessage): boolean {
+  const encoding = encodingOf(request);
+  return encoding !== 'identity' && encoding !== '';
+}
+
+function encodingOf(request: IncomingMessage): string {
+  return request.headers['content-encoding']?.trim().toLowerCase() ?? 'identity';
 }
 
 /** Bodies that one process holds at once, as far as they have come, until they are answered. */

@@ -11,6 +11,7 @@ import { parseArn } from './arn.ts';
 import {
   decodeBody,
   discardBody,
+  isPacked,
   maxBodyBytes,
   maxEventsBodyBytes,
   parseJson,
@@ -112,7 +113,7 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     const { publishable } = pending;
     const packed = await readBody(request, limit, room);
     const principal = pending.verify(sha256(packed));
-    const body = await decodeBody(request, packed, limit);
+    const body = isPacked(request) ? await decodeBody(request, packed, limit) : packed;
     if (body !== packed) room.take(body.length);
     const handler = options.handlers[model.name] as AnyHandler | undefined;
     if (!handler) throw notImplemented(model);
@@ -125,12 +126,8 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     const { region, accountId, database, clock, services } = options;
     const call = publishable && options.publishable!.call(publishable, request, response);
     return handler(input, {
-      ...{ principal, requestId, region, accountId, database, clock, services, query },
+      ...{ principal, requestId, region, accountId, database, clock, services, query, log },
       publishable: call,
-      // Few handlers write one.
-      get log() {
-        return log();
-      },
     });
   }
 

@@ -16,7 +16,8 @@ export interface OperationContext {
   accountId: string;
   database: Database;
   clock: Clock;
-  log: Log;
+  /** A log that names operation and request; few handlers write one. */
+  log: () => Log;
   services: Services;
   /** Decoded; for members that the API's model does not know. */
   query: ReadonlyMap<string, readonly string[]>;

@@ -80,7 +80,8 @@ export const apps = {
 
 /** Erasure is marked in the database, so one that fails or is cut off here is finished by the regular job. */
 async function eraseSoon(ctx: OperationContext): Promise<void> {
-  const { database, log } = ctx;
+  const { database } = ctx;
+  const log = ctx.log();
   const erasure = eraseDeletedApplications({ database, erasers: ctx.services.erasers, log }).catch(
     (error: unknown) => log.error({ err: error }, 'erasing deleted applications failed; tried again later'),
   );

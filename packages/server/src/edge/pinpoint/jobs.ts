@@ -79,7 +79,7 @@ export const jobs = {
 async function wake({ services, log }: OperationContext, job: 'run-imports' | 'run-exports'): Promise<void> {
   await services
     .enqueue(job, {})
-    .catch((error: unknown) => log.warn({ err: error, job }, 'cannot wake a job'));
+    .catch((error: unknown) => log().warn({ err: error, job }, 'cannot wake a job'));
 }
 
 /** May the caller read and write there? An address that is none is refused with its form, by the room. */
