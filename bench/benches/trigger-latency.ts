@@ -16,15 +16,11 @@ import {
   startCampaign,
 } from '../support/campaign.ts';
 import { percentile, rounded } from '../support/figures.ts';
-import { sendBare } from '../support/nodemailer-pool.ts';
 import { type BenchServer, startServer } from '../support/server.ts';
 import { startSmtpSink } from '../support/smtp-sink.ts';
 import { startTimingSink } from '../support/timing-sink.ts';
 
-/** The rate that is asked for, and the share of what a nodemailer pool sends here that it is on the machine it is meant for. */
-const eventsPerSecond = 1_000;
-const shareOfPool = 0.3;
-const poolMails = 4_000;
+const perSecond = 1_000;
 /** Events of one transaction, as a group commit of the ingest has them. */
 const eventsPerCommit = 10;
 const limitMs = 2_000;
@@ -129,14 +125,11 @@ async function latencies(
 export const triggerLatency: Bench = {
   name: 'trigger-latency',
   description:
-    'from the commit of an event to the first byte at the SMTP sink, at 1,000 triggers a second (fewer where a nodemailer pool is slow) beside a bulk campaign',
+    'from the commit of an event to the first byte at the SMTP sink, at 1,000 triggers a second beside a bulk campaign',
   async run(context) {
     const seconds = Math.max(3, Math.round(scaled(context, 30)));
     const database = await context.database();
     const sink = await startSmtpSink(context.directory);
-    await context.quiet();
-    const poolPerSecond = (poolMails * 1000) / (await sendBare(sink, poolMails));
-    const perSecond = Math.round(Math.min(eventsPerSecond, shareOfPool * poolPerSecond));
     const count = seconds * perSecond;
     const warmUp = 2 * perSecond;
     const timing = await startTimingSink();
@@ -183,7 +176,7 @@ export const triggerLatency: Bench = {
           ratio: limitMs / p99,
           floor: 1,
           subject: `p99 ${rounded(p99)} ms, p50 ${rounded(percentile(busy, 0.5))} ms beside a bulk campaign (${busy.length} triggers at ${Math.round((count * 1000) / putMs)}/s)`,
-          baseline: `the limit of ${limitMs} ms; a nodemailer pool sends ${Math.round(poolPerSecond)}/s here`,
+          baseline: `the limit of ${limitMs} ms`,
           detail: `alone p99 ${rounded(percentile(idle, 0.99))} ms, p50 ${rounded(percentile(idle, 0.5))} ms; ${bulk} bulk mails went out meanwhile`,
         },
       ];
