@@ -13,8 +13,8 @@ import { type BenchServer, benchKey, startServer } from '../support/server.ts';
 const eventsPerRequest = 100;
 const eventsPerEndpoint = 20;
 const endpoints = 20_000;
-/** Of requests with one event, each of which comes from a device of its own. */
-const devices = 256;
+/** Connections of requests with one event. */
+const singleConnections = 64;
 const rounds = 3;
 const columns =
   'day, batch_id, seq, occurred_at, application_id, type, endpoint_id, message_id, dispatch_id, payload';
@@ -181,10 +181,10 @@ async function measureSingles(context: BenchContext, server: BenchServer, app: s
     const requests = makeRequests(server, app, count, 1);
     await context.quiet();
     const own = await sendRequests(Number(new URL(server.url).port), requests, {
-      connections: devices,
+      connections: singleConnections,
       expect: 202,
     });
-    const empty = await sendRequests(noop.port, requests, { connections: devices, expect: 202 });
+    const empty = await sendRequests(noop.port, requests, { connections: singleConnections, expect: 202 });
     if (round === 0) continue;
     ours!.push(own.ms / count);
     bare!.push(empty.ms / count);
@@ -195,7 +195,7 @@ async function measureSingles(context: BenchContext, server: BenchServer, app: s
     name: 'put-events single',
     ratio: empty / own,
     floor: 0.25,
-    subject: `${perSecond(1, own)} requests with one event, ${devices} connections`,
+    subject: `${perSecond(1, own)} requests with one event, ${singleConnections} connections`,
     baseline: `${perSecond(1, empty)} requests to a node:http server that stores nothing`,
   };
 }
