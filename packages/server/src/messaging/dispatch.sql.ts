@@ -183,6 +183,12 @@ export interface ClaimedChunk {
   next: number;
 }
 
+/** Of `dispatches d`: there is a chunk of it that can be claimed. */
+export const hasFreeChunk = sql`(
+  d.finished_at is null and d.state in ('running', 'stopped')
+  and exists (
+    select from dispatch_chunks c where c.dispatch_id = d.id and c.worker_id is null and c.not_before <= now()))`;
+
 /**
  * Claims one chunk of the lane: of the application that was served longest ago, and of its dispatches the one that
  * was; none of the dispatches in `except`. Chunks of stopped and expired dispatches are claimed as well: their members
@@ -199,9 +205,7 @@ export async function claimChunk(
       select d.id, d.application_id, d.served_at,
              max(d.served_at) over (partition by d.application_id) as application_served_at
       from dispatches d
-      where d.lane = ${lane} and d.finished_at is null and d.state in ('running', 'stopped')
-        and d.id <> all(${except}::uuid[])
-        and exists (select from dispatch_chunks c where c.dispatch_id = d.id and c.worker_id is null and c.not_before <= now())
+      where d.lane = ${lane} and ${hasFreeChunk} and d.id <> all(${except}::uuid[])
     ),
     chosen as (
       select c.dispatch_id, c.number

@@ -1,7 +1,7 @@
 import sql from 'sql-template-tag';
 import type { Queryable } from '../platform/database.ts';
-import type { Lane } from './dispatch.ts';
-import { lanes } from './dispatch.ts';
+import { hasFreeChunk } from './dispatch.sql.ts';
+import { type Lane, lanes } from './dispatch.ts';
 
 /**
  * The lanes in which a chunk can be claimed, and those in which a retry is due or its dispatch was stopped; so that idle
@@ -12,13 +12,7 @@ import { lanes } from './dispatch.ts';
 export async function lanesWithWork(db: Queryable): Promise<{ chunks: Lane[]; retries: Lane[] }> {
   const { rows } = await db.query<{ lane: Lane; chunks: boolean; retries: boolean }>(sql`
     select lane,
-      exists (
-        select from dispatches d
-        where d.lane = lanes.lane and d.finished_at is null and d.state in ('running', 'stopped')
-          and exists (
-            select from dispatch_chunks c
-            where c.dispatch_id = d.id and c.worker_id is null and c.not_before <= now())
-      ) as chunks,
+      exists (select from dispatches d where d.lane = lanes.lane and ${hasFreeChunk}) as chunks,
       exists (select from retries r where r.lane = lanes.lane and r.due_at <= now())
         or exists (
           select from dispatches d join retries r on r.dispatch_id = d.id and r.lane = lanes.lane
