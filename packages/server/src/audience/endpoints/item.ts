@@ -190,14 +190,18 @@ export function readEndpointItem(
 
 /**
  * Is an item of the request bigger than `limits.endpointBytes`? Apart, since files bound their lines themselves.
- * @returns its size
+ * @returns the item as JSON
  */
-export function checkEndpointSize(item: EndpointItem, path: string, limits: EndpointLimits): number {
-  const bytes = Buffer.byteLength(JSON.stringify(item));
-  if (bytes > limits.endpointBytes) {
-    throw badMember(path, `expected an endpoint of at most ${limits.endpointBytes} bytes, got ${bytes}`);
+export function checkEndpointSize(item: EndpointItem, path: string, limits: EndpointLimits): string {
+  const json = JSON.stringify(item);
+  // A character takes at most three bytes for each of its units.
+  if (json.length * 3 > limits.endpointBytes && Buffer.byteLength(json) > limits.endpointBytes) {
+    throw badMember(
+      path,
+      `expected an endpoint of at most ${limits.endpointBytes} bytes, got ${Buffer.byteLength(json)}`,
+    );
   }
-  return bytes;
+  return json;
 }
 
 function readUser(

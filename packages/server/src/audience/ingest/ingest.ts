@@ -5,6 +5,7 @@ import { CallerError } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
 import type { Log } from '../../platform/log.ts';
 import { type EndpointLimits, protectiveLimits } from '../endpoints/item.ts';
+import { EndpointMemory } from './endpoint-memory.ts';
 import { type EventLimits, protectiveEventLimits } from './limits.ts';
 import { EventNames } from './names.ts';
 import { type IngestItem, type PreparedItem, prepareItem } from './prepare.ts';
@@ -84,6 +85,9 @@ const longestRetryDelayMs = 1_000;
 /** Deadlocks with others, and refusals that turn up one after the other: more often than this a group is split. */
 const maxAttempts = 10;
 
+/** From the short ones to the one that all can go: see `writeKnown`. */
+type Way = 'remembered' | 'looked up' | 'long';
+
 /**
  * A free writer takes all that waits for one application, so that under load the transactions grow by themselves and a
  * lone caller does not wait. A group that fails is written again request by request, so that strangers do not fail
@@ -106,6 +110,7 @@ class GroupedIngest implements Ingest {
   readonly #maxQueuedBytes: number;
   readonly #retryForMs: number;
   readonly #names: EventNames;
+  readonly #memory = new EndpointMemory();
   /** By application, the one that has waited longest first. */
   readonly #queue = new Map<string, Request[]>();
   #queuedEvents = 0;
@@ -255,13 +260,15 @@ class GroupedIngest implements Ingest {
     const until = Math.min(...group.map(({ since }) => since)) + this.#retryForMs;
     const refusals = new Refusals();
     let delayMs = retryDelayMs;
-    let shortWay = true;
+    let way: Way = this.#memory.isTrusted() ? 'remembered' : 'looked up';
     for (let attempt = 1; ; ) {
       try {
-        return byRequest(group, await this.#attempt(applicationId, items, refusals, shortWay));
+        return byRequest(group, await this.#attempt(applicationId, items, refusals, way));
       } catch (error) {
-        shortWay = false;
+        if (way === 'remembered') this.#memory.distrust();
+        way = way === 'remembered' && isConflict(error) ? 'looked up' : 'long';
         if (isConnectionError(error)) {
+          this.#memory.clear();
           // Perhaps between the commit and its answer: then the next attempt finds the keys of all events.
           if (performance.now() >= until) throw this.#away(error, items.length);
           await new Promise((resolve) => setTimeout(resolve, delayMs));
@@ -279,7 +286,7 @@ class GroupedIngest implements Ingest {
     applicationId: string,
     items: readonly PreparedItem[],
     refusals: Refusals,
-    shortWay: boolean,
+    way: Way,
   ): Promise<ItemOutcome[]> {
     const now = this.#clock.now();
     const options = {
@@ -288,10 +295,20 @@ class GroupedIngest implements Ingest {
       endpointsPerUser: this.#endpointsPerUser,
       names: this.#names,
     };
-    const known = shortWay && (await writeKnown(this.#database, applicationId, items, options));
-    if (known) return known;
+    if (way !== 'long') {
+      const known = await writeKnown(this.#database, applicationId, items, {
+        ...options,
+        memory: this.#memory,
+        trusting: way === 'remembered',
+      });
+      if (known) return known;
+    }
     const { outcomes, onCommit } = await this.#database.transaction((tx) =>
       writeItems(tx, applicationId, items, refusals, options),
+    );
+    this.#memory.forget(
+      applicationId,
+      items.map(({ endpointId }) => endpointId),
     );
     onCommit();
     return outcomes;

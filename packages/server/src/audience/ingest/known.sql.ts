@@ -1,7 +1,7 @@
 import { batchCtes } from '../../events/index.ts';
 import type { Queryable } from '../../platform/database.ts';
 import { insertActivity } from '../endpoints/activity.ts';
-import { endpointColumns, ownMaps, updateUnchanged, type VersionedRow } from '../endpoints/endpoint.sql.ts';
+import { endpointColumns, updateUnchanged, type VersionedRow } from '../endpoints/endpoint.sql.ts';
 import type { Generations } from './ingest.sql.ts';
 
 /** What has to be known of a group before it is written. */
@@ -10,8 +10,8 @@ export interface Found {
   isReplay: boolean;
   /** Changes of attributes are facts for somebody. */
   isWatched: boolean;
-  /** By id, of those that exist. */
-  endpoints: Map<string, VersionedRow>;
+  /** Those that exist. */
+  endpoints: VersionedRow[];
 }
 
 /** The endpoints of a group and whether it is one like most, in one round trip. */
@@ -42,21 +42,22 @@ export async function selectKnown(
     values: [applicationId, today, yesterday, keys, endpointIds],
   });
   const { endpoints, ...rest } = rows[0]!;
-  return { ...rest, endpoints: new Map(endpoints?.map((row) => [row.id, ownMaps(row)])) };
+  return { ...rest, endpoints: endpoints ?? [] };
 }
 
 /** What a group of events of endpoints that exist comes to. */
 export interface KnownWrite {
   batchId: string;
-  /** The UTC day of the batch. */
-  day: string;
+  generations: Generations;
   /** Facts and their keys in the order of the log, as JSON: `[{key, type, at, endpoint, payload}]`, at most 10,000. */
   facts: string;
   count: number;
   /** Length of all payloads as JSON text. */
   length: number;
-  /** Endpoints that are different now, sorted by id. */
+  /** Endpoints that are different now, sorted by id, with the versions that they had. */
   changed: readonly VersionedRow[];
+  /** The other ones: ids, and their rows' versions. */
+  unchanged: { ids: string[]; versions: string[] };
   /** Signs of life: ids, sorted, and times in milliseconds. */
   activity: { ids: string[]; times: number[] };
 }
@@ -67,11 +68,13 @@ const record = `jsonb_to_recordset($6::jsonb) as (
 /**
  * Writes it by one statement, which is a transaction of its own: keys in their order, endpoints, activity, facts. The
  * order of the first two is that of their mention in the last line, that of the others is the one they stand in.
- * @throws the database's 40001 when a key was entered, an endpoint changed or the application deleted since
+ * @returns the version that the rows of `changed` have now
+ * @throws the database's 40001 when a key was entered before, an endpoint is not as it was known, somebody watches what
+ * changed, or the application is gone
  */
-export async function insertKnown(db: Queryable, applicationId: string, write: KnownWrite): Promise<void> {
-  const { batchId, day, facts, count, length, changed, activity } = write;
-  await db.query({
+export async function insertKnown(db: Queryable, applicationId: string, write: KnownWrite): Promise<string> {
+  const { batchId, generations, facts, count, length, changed, unchanged, activity } = write;
+  const { rows } = await db.query<{ version: string }>({
     name: 'ingest-known-write',
     text: `with given as materialized (
         select * from rows from (${record}) with ordinality as fact (key, type, at, endpoint_id, payload, n)
@@ -87,10 +90,18 @@ export async function insertKnown(db: Queryable, applicationId: string, write: K
         from given
       ) as fact`)}
       select require_unchanged(hold_application($5) and (select count(*) from entered) = $3
-        and (select count(*) from changed) = $10)`,
+          and not exists (select from given cross join lateral (
+            select from ingested_events e where e.day = $10::date and e.key = given.key offset 0) as yesterdays)
+          and (select count(*) from changed) = $11
+          and ($11 = 0 or not exists (select from attribute_watches where application_id = $5))
+          and not exists (select from unnest($12::text[], $13::xid[]) as seen (id, version) where not exists (
+            select from endpoints e where e.application_id = $5 and e.id = seen.id and e.xmin = seen.version offset 0))),
+        pg_current_xact_id()::xid::text as version`,
     values: [
-      ...[batchId, day, count, length, applicationId],
-      ...[facts, JSON.stringify(changed), activity.ids, activity.times, changed.length],
+      ...[batchId, generations.today, count, length, applicationId],
+      ...[facts, JSON.stringify(changed), activity.ids, activity.times],
+      ...[generations.yesterday, changed.length, unchanged.ids, unchanged.versions],
     ],
   });
+  return rows[0]!.version;
 }

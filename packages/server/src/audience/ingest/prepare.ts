@@ -67,6 +67,8 @@ export interface PreparedItem {
   endpointId: string;
   /** What is asked of the endpoint. */
   change: EndpointChange;
+  /** The `Endpoint` that asks it, as JSON. */
+  endpoint?: string;
   /** Why that cannot be done, when reading it showed it. */
   endpointRefusal: string | undefined;
   mustBeNew: boolean;
@@ -114,7 +116,8 @@ export function prepareItem(item: IngestItem, options: PrepareOptions): Prepared
   prepared.change.onlyIfNew = true;
   if (endpoint && hasMembers(endpoint)) {
     try {
-      prepared.bytes += checkEndpointSize(endpoint, 'Endpoint', options.endpointLimits);
+      prepared.endpoint = checkEndpointSize(endpoint, 'Endpoint', options.endpointLimits);
+      prepared.bytes += prepared.endpoint.length;
       prepared.change = readEndpointItem(endpoint, endpointId, 0, 'Endpoint', options.endpointLimits);
       if (item.guard) prepared.change.guard = item.guard;
     } catch (error) {

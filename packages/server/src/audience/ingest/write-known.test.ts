@@ -1,11 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { deleteApplication } from '../../accounts/index.ts';
-import type { Database } from '../../platform/database.ts';
+import { type Database, isConflict } from '../../platform/database.ts';
 import { uuidv7 } from '../../platform/ids.ts';
+import { deleteEndpoint } from '../endpoints/delete.ts';
+import type { EndpointGuard } from '../endpoints/guard.ts';
 import { protectiveLimits } from '../endpoints/item.ts';
 import { upsertEndpoints } from '../endpoints/upsert.ts';
-import { watchAttributes } from '../endpoints/watch.ts';
+import { changedFactType, watchAttributes } from '../endpoints/watch.ts';
+import { EndpointMemory } from './endpoint-memory.ts';
 import {
   accepted,
   database,
@@ -52,8 +55,18 @@ async function longWay(app: string, items: readonly IngestItem[], at: number) {
   }
 }
 
-const shortWay = (app: string, items: readonly IngestItem[], at: number, db = database) =>
-  writeKnown(db, app, prepared(app, items), options(at));
+const shortWay = (app: string, items: readonly IngestItem[], at: number, memory = new EndpointMemory()) =>
+  writeKnown(database, app, prepared(app, items), { ...options(at), memory, trusting: true });
+
+/** Like `database`, and counts the looks before the write. */
+function counted() {
+  const looks: string[] = [];
+  const query = (statement: { name?: string }, values?: unknown[]) => {
+    if (statement.name === 'ingest-known') looks.push(statement.name);
+    return database.query(statement as never, values);
+  };
+  return { looks, database: { ...database, query: query as Database['query'] } };
+}
 
 /** Endpoints e0 to e3 of users, e4 of nobody, e5 that is inactive. */
 async function appWithEndpoints(): Promise<string> {
@@ -127,7 +140,7 @@ const items = fc.array(
       endpointId: fc.constantFrom('e0', 'e0', 'e1', 'e1', 'e2', 'e2', 'e3', 'e3', 'e4', 'e4', 'e5', 'e6'),
       events: fc.array(
         fc.record({
-          id: fc.integer({ min: 0, max: 1_000 }).map(String),
+          id: fc.integer({ min: 0, max: 300 }).map(String),
           type: fc.constantFrom('opened', 'opened', '_campaign.send', 'x'.repeat(60)),
           at: fc.integer({ min: noon - 200_000, max: noon + 1_000 }),
           attributes: fc.constantFrom<Record<string, string>>({}, { x: '"\\ü\u{1f600}' }),
@@ -141,16 +154,46 @@ const items = fc.array(
   { minLength: 1, maxLength: 4 },
 );
 
+/** What others write between two groups. */
+const others = fc.array(
+  fc.record({
+    Id: fc.constantFrom('e0', 'e1', 'e2'),
+    Attributes: fc.constantFrom({ theirs: ['1'] }, { a: ['3'] }),
+  }),
+  { maxLength: 1 },
+);
+
 describe('the short way', () => {
   test('leads to where the long one does', async () => {
     let taken = 0;
     let runs = 0;
+    let conflicts = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(items, { minLength: 1, maxLength: 3 }), async (groups) => {
+      fc.asyncProperty(fc.array(fc.tuple(others, items), { minLength: 1, maxLength: 3 }), async (groups) => {
         const [short, long] = [await appWithEndpoints(), await appWithEndpoints()];
-        for (const [place, group] of groups.entries()) {
+        const memory = new EndpointMemory();
+        const all = ['e0', 'e1', 'e2', 'e3', 'e4', 'e5'].map((id) => ({
+          ...item(id, []),
+          events: [event(`first ${id}`, { at: noon })],
+        }));
+        expect(await shortWay(short, all, noon, memory)).toHaveLength(all.length);
+        await longWay(long, all, noon);
+        for (const [place, [changes, group]] of groups.entries()) {
           const at = noon + place * 50_000;
-          const outcomes = await shortWay(short, group, at);
+          for (const app of [short, long]) {
+            await database.transaction((tx) => upsertEndpoints(tx, app, changes, { now: at - 1 }));
+          }
+          const outcomes = await shortWay(short, group, at, memory).catch((error) => {
+            // What it remembered of these is not so any more, or an event was there before.
+            if (!isConflict(error)) throw error;
+            conflicts++;
+            return undefined;
+          });
+          if (!outcomes)
+            memory.forget(
+              short,
+              group.map(({ endpointId }) => endpointId),
+            );
           runs++;
           if (outcomes) taken++;
           const own = outcomes ?? (await longWay(short, group, at));
@@ -164,6 +207,7 @@ describe('the short way', () => {
       }),
       { numRuns: 150 },
     );
+    expect(conflicts).toBeGreaterThan(0);
     expect(taken).toBeGreaterThan(runs / 10);
     expect(taken).toBeLessThan(runs);
   }, 120_000);
@@ -206,6 +250,81 @@ describe('the short way', () => {
     expect(await shortWay(app, [item('e0', ['1'])], noon)).toHaveLength(1);
     const change = { endpoint: { Attributes: { a: ['2'] } } };
     expect(await shortWay(app, [item('e0', ['2'], change)], noon)).toBeUndefined();
+  });
+});
+
+describe('endpoints that it remembers', () => {
+  const put = (
+    one: ReturnType<typeof ingestOf>,
+    app: string,
+    id: string,
+    endpoint?: IngestItem['endpoint'],
+  ) => one.put(app, [item('e0', [id], endpoint ? { endpoint } : {})]);
+
+  test('are not looked up again, whether they change or not', async () => {
+    const app = await appWithEndpoints();
+    const { looks, database: counting } = counted();
+    const ingest = ingestOf({ clock, database: counting });
+    await put(ingest, app, '1');
+    // The first one brings the names that this process does not know.
+    await put(ingest, app, '2', { Attributes: { mine: ['1'] } });
+    expect(looks).toHaveLength(1);
+    for (const [id, value] of ['1', '2', '2', '3'].entries()) {
+      await put(ingest, app, `again ${id}`, { Attributes: { mine: [value] }, User: { UserId: 'u0' } });
+    }
+    expect(looks).toHaveLength(1);
+    expect((await endpointOf(app, 'e0')).attributes).toMatchObject({ mine: ['3'], a: ['1'] });
+    const last = (await factsOf(app)).at(-1)!.payload;
+    expect(last).toMatchObject({ id: 'again 3', userId: 'u0' });
+  });
+
+  test('and that others changed: what is stored counts', async () => {
+    const app = await appWithEndpoints();
+    const ingest = ingestOf({ clock });
+    await put(ingest, app, '1');
+    const mine = { Attributes: { mine: ['1'] } };
+    await put(ingest, app, '2', mine);
+    await put(ingest, app, '3', mine);
+    const theirs = { Id: 'e0', Attributes: { theirs: ['1'], mine: [] }, User: { UserId: 'new' } };
+    await database.transaction((tx) => upsertEndpoints(tx, app, [theirs], { now: noon }));
+    await put(ingest, app, '4', mine);
+    expect((await endpointOf(app, 'e0')).attributes).toMatchObject({ mine: ['1'], theirs: ['1'] });
+    expect((await factsOf(app)).at(-1)!.payload).toMatchObject({ id: '4', userId: 'new' });
+    await database.transaction((tx) =>
+      upsertEndpoints(tx, app, [{ ...theirs, User: { UserId: 'last' } }], { now: noon }),
+    );
+    await put(ingest, app, '5');
+    expect((await factsOf(app)).at(-1)!.payload).toMatchObject({ id: '5', userId: 'last' });
+  });
+
+  test('and that were deleted: made anew', async () => {
+    const app = await appWithEndpoints();
+    const ingest = ingestOf({ clock });
+    await put(ingest, app, '1');
+    await put(ingest, app, '2');
+    await deleteEndpoint(database, app, 'e0');
+    expect(await put(ingest, app, '3')).toMatchObject([{ created: true, events: [accepted] }]);
+    expect(await endpointOf(app, 'e0')).toMatchObject({ user_id: null, attributes: {} });
+  });
+
+  test('of which changes are watched since: the change is a fact', async () => {
+    const app = await appWithEndpoints();
+    const ingest = ingestOf({ clock });
+    await put(ingest, app, '1');
+    await put(ingest, app, '2');
+    await database.transaction((tx) => watchAttributes(tx, app, 'w', [{ kind: 'endpoint', name: 'a' }]));
+    for (const value of ['2', '3']) await put(ingest, app, `to ${value}`, { Attributes: { a: [value] } });
+    const types = (await factsOf(app)).map(({ type }) => type);
+    expect(types.filter((type) => type === changedFactType)).toHaveLength(2);
+  });
+
+  test('and a stranger who says what they say: goes the long way, where it is judged', async () => {
+    const app = await appWithEndpoints();
+    const memory = new EndpointMemory();
+    const own = { endpoint: { Attributes: { a: ['1'] } } };
+    expect(await shortWay(app, [item('e0', ['1'], own)], noon, memory)).toHaveLength(1);
+    const guard = { changesOf: () => false, proves: () => false } as unknown as EndpointGuard;
+    expect(await shortWay(app, [item('e0', ['2'], { ...own, guard })], noon, memory)).toBeUndefined();
   });
 });
 

@@ -2,6 +2,9 @@ import type { Database } from '../../platform/database.ts';
 import { latestSigns, type SignOfLife } from '../endpoints/activity.ts';
 import type { EndpointChange } from '../endpoints/item.ts';
 import { changeAlone } from '../endpoints/known.ts';
+import type { EndpointRow } from '../endpoints/row.ts';
+import { type EndpointMemory, type Remembered, rowOf } from './endpoint-memory.ts';
+import type { Generations } from './ingest.sql.ts';
 import { insertKnown, selectKnown } from './known.sql.ts';
 import type { PreparedEvent, PreparedItem } from './prepare.ts';
 import { generationsOf, type ItemOutcome, payloadsOf, signOfLife, type WriteOptions } from './write.ts';
@@ -23,17 +26,23 @@ const written: ItemOutcome = {
   created: false,
 };
 
+export interface KnownOptions extends Pick<WriteOptions, 'now' | 'batchId' | 'names'> {
+  memory: EndpointMemory;
+  /** Goes by what is remembered, where it can, without a look. */
+  trusting: boolean;
+}
+
 /**
  * The short way for groups like most: new events of endpoints that exist, with names that are known, whose endpoints
- * change in nothing that others bear on. One look, and one statement that does what `writeItems` does in a dozen round
- * trips, or nothing when others came between (40001, which is a conflict like any other).
+ * change in nothing that others bear on. At most one look, and one statement that does what `writeItems` does in a
+ * dozen round trips, or nothing when it is not as it was known (40001, which is a conflict like any other).
  * @returns undefined when the group has to go the long way; nothing was written then
  */
 export async function writeKnown(
   database: Database,
   applicationId: string,
   items: readonly PreparedItem[],
-  options: Pick<WriteOptions, 'now' | 'batchId' | 'names'>,
+  options: KnownOptions,
 ): Promise<ItemOutcome[] | undefined> {
   const generations = generationsOf(options.batchId, options.now);
   if (generations.overMidnight || items.reduce((sum, { bytes }) => sum + bytes, 0) > maxBytes)
@@ -46,24 +55,75 @@ export async function writeKnown(
   }
   if (keys.length === 0 || new Set(keys).size < keys.length) return undefined;
   const group = known as KnownItem[];
-  const ids = [...new Set(items.map(({ endpointId }) => endpointId))];
-  const { isReplay, isWatched, endpoints } = await selectKnown(
-    database,
-    applicationId,
+  const endpoints = await knownEndpoints(database, applicationId, group, { generations, keys }, options);
+  if (!endpoints) return undefined;
+  const changed = changedRows(group, endpoints, options.now);
+  const { batchId, memory } = options;
+  if (!changed || (changed.length > 0 && memory.isWatched(applicationId))) return undefined;
+  const version = await insertKnown(database, applicationId, {
+    batchId,
     generations,
-    keys,
-    ids,
-  );
-  if (isReplay || endpoints.size < ids.length) return undefined;
-  const changed = changeAlone(group.map(changeOf), endpoints, options.now);
-  if (!changed || (isWatched && changed.length > 0)) return undefined;
-  await insertKnown(database, applicationId, {
-    batchId: options.batchId,
-    day: generations.today,
     ...factsOf(group, (id) => endpoints.get(id)!.userId ?? undefined),
     changed: changed.map((row) => ({ ...row, version: endpoints.get(row.id)!.version })),
+    unchanged: versionsBut(endpoints, changed),
   });
+  for (const row of changed) memory.remember(applicationId, { ...row, version });
+  const changedIds = new Set(changed.map(({ id }) => id));
+  for (const { item } of group) {
+    const { endpointId: id, endpoint } = item;
+    if (endpoint === undefined || item.change.onlyIfNew || changedIds.has(id)) continue;
+    const remembered = endpoints.get(id)!;
+    if (remembered.changesNothing !== endpoint) memory.noteNoChange(applicationId, id, remembered, endpoint);
+  }
   return items.map(() => written);
+}
+
+/** The endpoints of the group, remembered or looked up; undefined when something about it is not like most. */
+async function knownEndpoints(
+  database: Database,
+  applicationId: string,
+  group: readonly KnownItem[],
+  { generations, keys }: { generations: Generations; keys: readonly string[] },
+  { memory, trusting }: KnownOptions,
+): Promise<Map<string, Remembered> | undefined> {
+  const endpoints = new Map<string, Remembered>();
+  const missing = new Set<string>();
+  for (const { item } of group) {
+    const remembered = trusting ? memory.get(applicationId, item.endpointId) : undefined;
+    if (remembered) endpoints.set(item.endpointId, remembered);
+    else missing.add(item.endpointId);
+  }
+  if (missing.size === 0) return endpoints;
+  const found = await selectKnown(database, applicationId, generations, keys, [...missing]);
+  if (found.isReplay || found.endpoints.length < missing.size) return undefined;
+  memory.noteWatched(applicationId, found.isWatched);
+  for (const row of found.endpoints) {
+    if (row.segmentId !== null) return undefined;
+    endpoints.set(row.id, memory.remember(applicationId, row));
+  }
+  return endpoints;
+}
+
+/** The rows that are different after the group; undefined when others bear on it. */
+function changedRows(
+  group: readonly KnownItem[],
+  endpoints: ReadonlyMap<string, Remembered>,
+  now: number,
+): EndpointRow[] | undefined {
+  const rows = new Map<string, EndpointRow>();
+  for (const { item } of group) {
+    const remembered = endpoints.get(item.endpointId)!;
+    if (!item.change.onlyIfNew && item.endpoint !== remembered.changesNothing && !rows.has(item.endpointId))
+      rows.set(item.endpointId, rowOf(remembered));
+  }
+  if (rows.size === 0) return [];
+  return changeAlone(group.filter(({ item }) => rows.has(item.endpointId)).map(changeOf), rows, now);
+}
+
+function versionsBut(endpoints: ReadonlyMap<string, Remembered>, changed: readonly EndpointRow[]) {
+  const unchanged = new Map(endpoints);
+  for (const { id } of changed) unchanged.delete(id);
+  return { ids: [...unchanged.keys()], versions: [...unchanged.values()].map(({ version }) => version) };
 }
 
 /** The item when the short way can be its way, as far as it says itself. */
@@ -72,7 +132,7 @@ function knownItem(
   item: PreparedItem,
   names: WriteOptions['names'],
 ): KnownItem | undefined {
-  if (item.endpointRefusal !== undefined || item.mustBeNew) return undefined;
+  if (item.endpointRefusal !== undefined || item.mustBeNew || item.change.guard) return undefined;
   const events: PreparedEvent[] = [];
   for (const event of item.events) {
     if (typeof event === 'string') continue;
