@@ -107,31 +107,23 @@ function encodingOf(request: IncomingMessage): string {
 const maxHeldBytes = 256 * 1024 * 1024;
 let heldBytes = 0;
 
-/** What one request holds of the room for bodies. */
-export interface Room {
-  /** @throws CallerError too_many_requests when other bodies take all the room */
-  take(bytes: number): void;
-}
+/** What one request holds of the room for bodies: taken as the bytes come, so one that is only announced holds up nobody. */
+export class Room {
+  #taken = 0;
 
-/**
- * Runs `work`, which takes room for its body as the bytes come: one that is only announced holds up nobody. What it
- * took is given back at the end.
- */
-export async function withRoom<T>(work: (room: Room) => Promise<T>): Promise<T> {
-  let taken = 0;
-  const room: Room = {
-    take(bytes) {
-      if (heldBytes > taken && heldBytes + bytes > maxHeldBytes) {
-        throw new CallerError('too_many_requests', 'Too many large requests at once; try again later');
-      }
-      heldBytes += bytes;
-      taken += bytes;
-    },
-  };
-  try {
-    return await work(room);
-  } finally {
-    heldBytes -= taken;
+  /** @throws CallerError too_many_requests when other bodies take all the room */
+  take(bytes: number): void {
+    if (heldBytes > this.#taken && heldBytes + bytes > maxHeldBytes) {
+      throw new CallerError('too_many_requests', 'Too many large requests at once; try again later');
+    }
+    heldBytes += bytes;
+    this.#taken += bytes;
+  }
+
+  /** To be called when the request was answered. */
+  giveBack(): void {
+    heldBytes -= this.#taken;
+    this.#taken = 0;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Principal, publishableActions } from '../../accounts/index.ts';
+import { isPublishableKeyId, type Principal, publishableActions } from '../../accounts/index.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Database } from '../../platform/database.ts';
 import { CallerError } from '../../platform/errors.ts';
@@ -16,16 +16,15 @@ import {
   maxEventsBodyBytes,
   parseJson,
   quoteStrangeNumbers,
-  type Room,
+  Room,
   readBody,
-  withRoom,
 } from './body.ts';
 import { type OperationModel, operationModels } from './model.ts';
 import type { OperationContext, OperationHandlers, OperationName } from './operation.ts';
 import { parseInput, type WireObject } from './parse.ts';
 import { sendError, sendReply, toCallerError } from './reply.ts';
 import { type Match, Router } from './router.ts';
-import { serialise } from './serialise.ts';
+import { payloadJson } from './serialise.ts';
 import type { Services } from './services.ts';
 import {
   type AccessKey,
@@ -79,8 +78,9 @@ type AnyHandler = (input: WireObject, ctx: OperationContext) => Promise<WireObje
 /** The Pinpoint API on node:http: route, authenticate, parse, authorise, handle, answer. */
 export function createWireEngine(options: WireEngineOptions): WireEngine {
   const router = new Router([...operationModels.values(), beaconModel]);
-  const findAccessKey: FindAccessKey = async (id) =>
-    (await publishableAccessKey(options.publishable, id)) ?? options.findAccessKey(id);
+  const door = options.publishable;
+  const findAccessKey: FindAccessKey = (id) =>
+    door && isPublishableKeyId(id) ? publishableAccessKey(door, id) : options.findAccessKey(id);
   const verifier = new SignatureVerifier({ ...options, findAccessKey, service });
 
   async function answer(
@@ -90,45 +90,38 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
     log: () => Log,
   ): Promise<WireObject> {
     const { model } = match;
+    const isBeacon = model === beaconModel;
+    const keyId = door && publishableKeyId(request, isBeacon ? url : undefined);
     const pending =
-      (await publishableBearer(options.publishable, request, model === beaconModel ? url : undefined)) ??
-      (await verifier.begin(signedRequest(request, url), { mayBePresigned: model === beaconModel }));
+      keyId === undefined
+        ? await verifier.begin(signedRequest(request, url), { mayBePresigned: isBeacon })
+        : await publishableBearer(door!, keyId);
     const { publishable } = pending;
-    if (publishable) options.publishable!.admit(publishable, request, response);
+    if (publishable) door!.admit(publishable, request, response);
     const limit = model.name === 'PutEvents' ? maxEventsBodyBytes : maxBodyBytes;
-    return withRoom((room) =>
-      handleBody({ request, response, url }, match, pending, { limit, room }, requestId, log),
-    );
-  }
-
-  async function handleBody(
-    { request, response, url }: Exchange,
-    match: Match,
-    pending: PendingSignature,
-    { limit, room }: { limit: number; room: Room },
-    requestId: string,
-    log: () => Log,
-  ): Promise<WireObject> {
-    const { model } = match;
-    const { publishable } = pending;
-    const packed = await readBody(request, limit, room);
-    const principal = pending.verify(sha256(packed));
-    const body = isPacked(request) ? await decodeBody(request, packed, limit) : packed;
-    if (body !== packed) room.take(body.length);
-    const handler = options.handlers[model.name] as AnyHandler | undefined;
-    if (!handler) throw notImplemented(model);
-    const labelled = applicationOf(match, options);
-    options.authorize(principal, `${service}:${model.name}`, labelled);
-    const query = groupQuery(url.query);
-    const isRaw = readsOwnBody.has(model.name);
-    const payload = model.inputPayload ? parseJson(isRaw ? quoteStrangeNumbers(body) : body) : undefined;
-    const input = parseInput(model, { labels: match.labels, query, body: payload, isRaw });
-    const { region, accountId, database, clock, services } = options;
-    const call = publishable && options.publishable!.call(publishable, request, response);
-    return handler(input, {
-      ...{ principal, requestId, region, accountId, database, clock, services, query, log },
-      publishable: call,
-    });
+    const room = new Room();
+    try {
+      const packed = await readBody(request, limit, room);
+      const principal = pending.verify(sha256(packed));
+      const body = isPacked(request) ? await decodeBody(request, packed, limit) : packed;
+      if (body !== packed) room.take(body.length);
+      const handler = options.handlers[model.name] as AnyHandler | undefined;
+      if (!handler) throw notImplemented(model);
+      const labelled = applicationOf(match, options);
+      options.authorize(principal, `${service}:${model.name}`, labelled);
+      const query = groupQuery(url.query);
+      const isRaw = readsOwnBody.has(model.name);
+      const payload = model.inputPayload ? parseJson(isRaw ? quoteStrangeNumbers(body) : body) : undefined;
+      const input = parseInput(model, { labels: match.labels, query, body: payload, isRaw });
+      const { region, accountId, database, clock, services } = options;
+      const call = publishable && door!.call(publishable, request, response);
+      return await handler(input, {
+        ...{ principal, requestId, region, accountId, database, clock, services, query, log },
+        publishable: call,
+      });
+    } finally {
+      room.giveBack();
+    }
   }
 
   return {
@@ -142,8 +135,7 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
         const preflight = preflightMethod(request);
         const match = router.match(preflight ?? request.method ?? '', url.rawPath);
         operation = match.model.name;
-        const isForPages =
-          options.publishable !== undefined && publishableActions.includes(`${service}:${operation}`);
+        const isForPages = door !== undefined && publishableActions.includes(`${service}:${operation}`);
         if (preflight !== undefined) {
           if (!isForPages) throw notForPages(operation);
           answerPreflight(request, response, preflight);
@@ -173,28 +165,25 @@ interface Exchange {
 }
 
 /** A publishable key as one that signs, so that the AWS SDKs can use it: its secret is its id. */
-async function publishableAccessKey(
-  door: PublishableDoor | undefined,
-  id: string,
-): Promise<AccessKey | undefined> {
-  const publishable = await door?.find(id);
+async function publishableAccessKey(door: PublishableDoor, id: string): Promise<AccessKey | undefined> {
+  const publishable = await door.find(id);
   if (!publishable) return undefined;
   // Uses are noted where it is admitted.
   return { principal: publishable.principal, secret: publishable.id, publishable, used: () => {} };
 }
 
 /**
- * A request that names a publishable key instead of a signature; undefined for all others.
+ * The publishable key that a request names instead of a signature.
  * @param beacon the URL of a beacon, whose query may name the key, since a beacon has no headers of its own.
  */
-async function publishableBearer(
-  door: PublishableDoor | undefined,
-  request: IncomingMessage,
-  beacon: Url | undefined,
-): Promise<PendingSignature | undefined> {
-  const inQuery = beacon?.query.find(([name]) => name === 'key')?.[1];
-  const id = door && (bearerKeyId(request.headers.authorization) ?? inQuery);
-  if (!id) return undefined;
+function publishableKeyId(request: IncomingMessage, beacon: Url | undefined): string | undefined {
+  return (
+    (bearerKeyId(request.headers.authorization) ?? beacon?.query.find(([name]) => name === 'key')?.[1]) ||
+    undefined
+  );
+}
+
+async function publishableBearer(door: PublishableDoor, id: string): Promise<PendingSignature> {
   const publishable = await door.find(id);
   if (!publishable) {
     throw new CallerError('unauthenticated', `The publishable key ${id} is unknown here or was revoked`);
@@ -254,14 +243,16 @@ function groupQuery(pairs: [string, string][]): Map<string, string[]> {
 }
 
 function signedRequest(request: IncomingMessage, url: Url): SignedRequest {
-  const headers = new Map<string, string[]>();
-  for (let at = 0; at < request.rawHeaders.length; at += 2) {
-    const name = request.rawHeaders[at]!.toLowerCase();
-    const values = headers.get(name);
-    if (values) values.push(request.rawHeaders[at + 1]!);
-    else headers.set(name, [request.rawHeaders[at + 1]!]);
-  }
-  return { method: request.method ?? '', rawPath: url.rawPath, query: url.query, headers };
+  const { headers } = request;
+  // `headers` keeps one of several `Host` and joins others in its own way.
+  const isEachOnce = Object.keys(headers).length * 2 === request.rawHeaders.length;
+  const values = isEachOnce ? headers : request.headersDistinct;
+  return {
+    method: request.method ?? '',
+    rawPath: url.rawPath,
+    query: url.query,
+    header: (name) => (Object.hasOwn(values, name) ? values[name] : undefined),
+  };
 }
 
 /** The application that an operation is about: named by its path, or by the ARN in its path. */
@@ -281,5 +272,5 @@ function notImplemented(model: OperationModel): CallerError {
 function outputJson(model: OperationModel, output: WireObject): string | undefined {
   const { outputPayload } = model;
   if (!outputPayload) return undefined;
-  return serialise(outputPayload.shape, output[outputPayload.name] ?? {});
+  return payloadJson(outputPayload.shape, output[outputPayload.name] ?? {});
 }

@@ -1,7 +1,24 @@
 import type { Shape } from './shapes.ts';
 
+class JsonText {
+  readonly json: string;
+
+  constructor(json: string) {
+    this.json = json;
+  }
+}
+
+/** A payload that a handler has written as JSON itself: one with a part for each of many items, which has to be fast. */
+export function jsonText<Payload>(json: string): Payload {
+  return new JsonText(json) as Payload;
+}
+
 /** What a handler returned, as JSON text: only members that the model knows, without those that are null. */
-export function serialise(shape: Shape, value: unknown): string {
+export function payloadJson(shape: Shape, payload: unknown): string {
+  return payload instanceof JsonText ? payload.json : serialise(shape, payload);
+}
+
+function serialise(shape: Shape, value: unknown): string {
   switch (shape.kind) {
     case 'structure': {
       const source = value as Record<string, unknown>;

@@ -24,7 +24,7 @@ export interface SignedRequest {
   /** Decoded. */
   query: readonly (readonly [string, string])[];
   /** By lower-case name; several headers of one name are several values. */
-  headers: ReadonlyMap<string, readonly string[]>;
+  header(name: string): string | readonly string[] | undefined;
 }
 
 /** Its headers are in order; whether the signature is right shows when the hash of the body is known. */
@@ -80,9 +80,8 @@ export class SignatureVerifier {
    */
   async begin(request: SignedRequest, options: { mayBePresigned?: boolean } = {}): Promise<PendingSignature> {
     const header = (name: string) => {
-      const values = request.headers.get(name);
-      if (!values) return '';
-      return (values.length === 1 ? values[0]! : values.join(',')).trim();
+      const value = request.header(name) ?? '';
+      return (typeof value === 'string' ? value : value.join(',')).trim();
     };
     const presigned =
       options.mayBePresigned && header('authorization') === '' ? parsePresigned(request.query) : undefined;
@@ -140,12 +139,8 @@ export class SignatureVerifier {
     }
     const { accessKeyId, date, region, service } = authorization;
     const scope = `${date}/${region}/${service}/aws4_request`;
-    const text = [
-      algorithm,
-      authorization.signedAt,
-      scope,
-      sha256(canonicalRequest(request, authorization.signedHeaders, bodyHash)),
-    ].join('\n');
+    const requestHash = sha256(canonicalRequest(request, authorization.signedHeaders, bodyHash));
+    const text = `${algorithm}\n${authorization.signedAt}\n${scope}\n${requestHash}`;
     const cacheId = `${accessKeyId}/${scope}`;
     const cached = this.#signingKeys.get(cacheId);
     const key =
@@ -231,8 +226,8 @@ function canonicalRequest(request: SignedRequest, signedHeaders: string[], bodyH
   const query = request.query.length === 0 ? '' : canonicalQuery(request.query);
   let headers = '';
   for (const name of signedHeaders) {
-    const values = request.headers.get(name) ?? [];
-    headers += `${name}:${values.length === 1 ? headerValue(values[0]!) : values.map(headerValue).join(',')}\n`;
+    const value = request.header(name) ?? '';
+    headers += `${name}:${typeof value === 'string' ? headerValue(value) : value.map(headerValue).join(',')}\n`;
   }
   const { rawPath } = request;
   const path = plainPath.test(rawPath) ? rawPath : percentEncode(rawPath).replaceAll('%2F', '/');
@@ -285,8 +280,16 @@ export function sha256(data: string | Uint8Array): string {
   return hash('sha256', data);
 }
 
+/** The one that was parsed last: most requests are signed in the same second as the one before. */
+let lastDate: { text: string; at: number | undefined } = { text: '', at: undefined };
+
 /** `20261121T080000Z` as milliseconds. */
 function parseAmzDate(text: string): number | undefined {
+  if (text !== lastDate.text) lastDate = { text, at: readAmzDate(text) };
+  return lastDate.at;
+}
+
+function readAmzDate(text: string): number | undefined {
   const match = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(text);
   if (!match) return undefined;
   const [, year, month, day, hour, minute, second] = match;

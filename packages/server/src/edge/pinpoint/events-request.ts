@@ -9,8 +9,8 @@ export interface EventsRequest {
   items: IngestItem[];
   /** Events in all items, the unreadable ones included. */
   eventCount: number;
-  /** The answers of an item by event id, in the order of the request: those of the room, and those of the reading. */
-  answersOf(place: number, answers: readonly IngestAnswer[]): Iterable<[string, IngestAnswer]>;
+  /** By event id, why events of an item cannot be read; the item does not have them. */
+  unreadable(place: number): ReadonlyMap<string, IngestAnswer> | undefined;
   /** Why the endpoint of an item cannot be read. */
   endpointRefusal(place: number): IngestAnswer | undefined;
 }
@@ -55,11 +55,7 @@ export function readEventsRequest(body: unknown): EventsRequest {
     items,
     eventCount,
     endpointRefusal: (place) => endpointRefusals.get(place),
-    *answersOf(place, answers) {
-      for (const [at, { id }] of items[place]!.events.entries()) yield [id, answers[at]!];
-      const unreadable = refusals[place];
-      if (unreadable) yield* unreadable;
-    },
+    unreadable: (place) => refusals[place],
   };
 }
 

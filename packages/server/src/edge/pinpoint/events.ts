@@ -1,7 +1,6 @@
-import type { EventItemResponse, ItemResponse } from '@aws-sdk/client-pinpoint';
 import type { IngestAnswer } from '../../audience/index.ts';
 import { badMember } from '../../platform/errors.ts';
-import type { OperationHandlers } from '../aws/index.ts';
+import { jsonText, type OperationHandlers } from '../aws/index.ts';
 import { guardItems } from '../publishable/call.ts';
 import { readEventsRequest } from './events-request.ts';
 
@@ -23,18 +22,27 @@ export const events = {
     const grant = ctx.publishable && (await guardItems(ctx.publishable, request.items));
     const results = await ingest.put(ApplicationId, request.items);
     if (grant && results[0]!.endpoint.status !== 403) await ctx.publishable!.answer(grant);
-    const Results: Record<string, ItemResponse> = Object.create(null);
+    let json = '{"Results":{';
     for (const [place, { endpoint, events }] of results.entries()) {
-      const { endpointId } = request.items[place]!;
-      const EventsItemResponse: Record<string, EventItemResponse> = Object.create(null);
-      for (const [id, answer] of request.answersOf(place, events)) EventsItemResponse[id] = shown(answer);
-      const endpointAnswer = request.endpointRefusal(place) ?? endpoint;
-      Results[endpointId] = { EndpointItemResponse: shown(endpointAnswer), EventsItemResponse };
+      const item = request.items[place]!;
+      let answers = '';
+      for (const [at, answer] of events.entries())
+        answers += answerJson(answers, item.events[at]!.id, answer);
+      for (const [id, answer] of request.unreadable(place) ?? []) answers += answerJson(answers, id, answer);
+      const shown = shownJson(request.endpointRefusal(place) ?? endpoint);
+      json += `${place === 0 ? '' : ','}${JSON.stringify(item.endpointId)}:{"EndpointItemResponse":${shown},"EventsItemResponse":{${answers}}}`;
     }
-    return { EventsResponse: { Results } };
+    return { EventsResponse: jsonText(`${json}}}`) };
   },
 } satisfies OperationHandlers;
 
-function shown({ status, message }: IngestAnswer): EventItemResponse {
-  return { StatusCode: status, Message: message };
+function answerJson(before: string, id: string, answer: IngestAnswer): string {
+  return `${before === '' ? '' : ','}${JSON.stringify(id)}:${shownJson(answer)}`;
+}
+
+/** `EndpointItemResponse` and `EventItemResponse`, which have the same members. Nearly all are the same. */
+function shownJson({ status, message }: IngestAnswer): string {
+  return status === 202 && message === 'Accepted'
+    ? '{"StatusCode":202,"Message":"Accepted"}'
+    : JSON.stringify({ StatusCode: status, Message: message });
 }

@@ -72,6 +72,8 @@ export function keyOfHeader(header: string | undefined): string | undefined {
 
 /** The same, if it is a publishable key. */
 export function bearerKeyId(header: string | undefined): string | undefined {
+  // Signed requests, nearly all of them, name none.
+  if (header?.startsWith('AWS4-')) return undefined;
   const id = keyOfHeader(header);
   return id !== undefined && isPublishableKeyId(id) ? id : undefined;
 }

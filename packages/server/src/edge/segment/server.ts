@@ -11,7 +11,7 @@ import type { Database } from '../../platform/database.ts';
 import { CallerError, type ErrorCode } from '../../platform/errors.ts';
 import { uuidv7 } from '../../platform/ids.ts';
 import type { Log } from '../../platform/log.ts';
-import { discardBody, parseJson, type Room, withRoom } from '../aws/body.ts';
+import { discardBody, parseJson, Room } from '../aws/body.ts';
 import { toCallerError } from '../aws/reply.ts';
 import { allowOrigin, answerPreflight, endpointTokenHeader } from '../publishable/cors.ts';
 import { keyOfHeader, type PublishableDoor } from '../publishable/door.ts';
@@ -107,7 +107,8 @@ async function answer(
       response.setHeader('allow', 'POST, OPTIONS');
       throw new CallerError('method_not_allowed', `This path takes POST, not ${request.method}`);
     }
-    const delivery = await withRoom((room) => deliver(options, call, request, response, room));
+    const room = new Room();
+    const delivery = await deliver(options, call, request, response, room).finally(() => room.giveBack());
     sendDelivery(response, call, delivery);
   } catch (error) {
     const callerError = toCallerError(error);
