@@ -7,7 +7,13 @@ export interface SignOfLife {
 }
 
 /** A later sign within this time is not written: recency counts in hours and days. */
-const step = "interval '1 minute'";
+const stepMs = 60_000;
+const step = `interval '${stepMs} milliseconds'`;
+
+/** Is a sign worth writing when the stored one is from `activeAt` or later? */
+export function isNews(sign: SignOfLife, activeAt: number | null): boolean {
+  return activeAt === null || sign.at >= activeAt + stepMs;
+}
 
 /**
  * Writes when endpoints were last active (source of Behavior.Recency). Earlier times never replace later ones;

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import type { VersionedRow } from '../endpoints/endpoint.sql.ts';
 import { nameMap } from '../endpoints/item.ts';
-import { EndpointMemory, rowOf } from './endpoint-memory.ts';
+import { EndpointMemory, type KnownRow, rowOf } from './endpoint-memory.ts';
 
-const row = (id: string, version = '1'): VersionedRow => ({
+const row = (id: string, version = '1'): KnownRow => ({
   id,
   version,
+  activeAt: 2,
   segmentId: null,
   channel: 'EMAIL',
   address: `${id}@example.com`,
@@ -26,8 +26,13 @@ describe('memory of endpoints', () => {
   test('gives back the row as it was, by application and id', () => {
     const memory = new EndpointMemory();
     memory.remember('app', row('e'));
-    const { version, ...stored } = row('e');
-    expect(memory.get('app', 'e')).toMatchObject({ version, userId: 'u', changesNothing: undefined });
+    const { version, activeAt, ...stored } = row('e');
+    expect(memory.get('app', 'e')).toMatchObject({
+      version,
+      activeAt,
+      userId: 'u',
+      changesNothing: undefined,
+    });
     expect(rowOf(memory.get('app', 'e')!)).toEqual(stored);
     expect(memory.get('other', 'e')).toBeUndefined();
     expect(memory.get('app', 'f')).toBeUndefined();

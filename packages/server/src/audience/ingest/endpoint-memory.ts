@@ -1,6 +1,10 @@
-import type { VersionedRow } from '../endpoints/endpoint.sql.ts';
-import { ownMaps } from '../endpoints/endpoint.sql.ts';
+import { ownMaps, type VersionedRow } from '../endpoints/endpoint.sql.ts';
 import type { EndpointRow } from '../endpoints/row.ts';
+
+/** A registered endpoint and when it was last active, in milliseconds: then or later; null when it never was. */
+export interface KnownRow extends VersionedRow {
+  activeAt: number | null;
+}
 
 /** A registered endpoint as it was read or written last. */
 export interface Remembered {
@@ -11,6 +15,7 @@ export interface Remembered {
   row: string;
   /** An `Endpoint` of a request, as JSON, that was found to change nothing of this row. */
   changesNothing: string | undefined;
+  activeAt: number | null;
 }
 
 /** What an entry takes beside its texts. */
@@ -41,11 +46,12 @@ export class EndpointMemory {
   }
 
   /** @param row as the row with this version says. */
-  remember(applicationId: string, { version, ...row }: VersionedRow): Remembered {
+  remember(applicationId: string, { version, activeAt, ...row }: KnownRow): Remembered {
     const key = keyOf(applicationId, row.id);
     this.#drop(key);
     const text = JSON.stringify(row);
-    const entry = { version, userId: row.userId, row: text, changesNothing: undefined, used: false };
+    const { userId } = row;
+    const entry = { version, userId, row: text, changesNothing: undefined, activeAt, used: false };
     this.#entries.set(key, entry);
     this.#bytes += bytesOf(key, entry);
     this.#makeRoom();

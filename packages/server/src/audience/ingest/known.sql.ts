@@ -2,6 +2,7 @@ import { batchCtes } from '../../events/index.ts';
 import type { Queryable } from '../../platform/database.ts';
 import { insertActivity } from '../endpoints/activity.ts';
 import { endpointColumns, updateUnchanged, type VersionedRow } from '../endpoints/endpoint.sql.ts';
+import type { KnownRow } from './endpoint-memory.ts';
 import type { Generations } from './ingest.sql.ts';
 
 /** What has to be known of a group before it is written. */
@@ -11,7 +12,7 @@ export interface Found {
   /** Changes of attributes are facts for somebody. */
   isWatched: boolean;
   /** Those that exist. */
-  endpoints: VersionedRow[];
+  endpoints: KnownRow[];
 }
 
 /** The endpoints of a group and whether it is one like most, in one round trip. */
@@ -25,7 +26,7 @@ export async function selectKnown(
   const { rows } = await db.query<{
     isReplay: boolean;
     isWatched: boolean;
-    endpoints: VersionedRow[] | null;
+    endpoints: KnownRow[] | null;
   }>({
     name: 'ingest-known',
     // As JSON, which is parsed as one. Key by key through the indexes, which each `offset 0` sees to.
@@ -36,7 +37,10 @@ export async function selectKnown(
       ) as "isReplay",
       exists (select from attribute_watches where application_id = $1) as "isWatched",
       (select json_agg(found) from unnest($5::text[]) as given (id) cross join lateral (
-        select ${endpointColumns}, e.xmin::text as version from endpoints e
+        select ${endpointColumns}, e.xmin::text as version, (
+          select floor(extract(epoch from a.active_at) * 1000)::int8 from endpoint_activity a
+          where a.application_id = e.application_id and a.endpoint_id = e.id
+        ) as "activeAt" from endpoints e
         where e.application_id = $1 and e.id = given.id offset 0
       ) as found) as endpoints`,
     values: [applicationId, today, yesterday, keys, endpointIds],
@@ -62,19 +66,25 @@ export interface KnownWrite {
   activity: { ids: string[]; times: number[] };
 }
 
+export interface Written {
+  /** That the rows of `changed` have now. */
+  version: string;
+  /** Endpoints of which a sign of life was written; the others have a later one. */
+  active: string[];
+}
+
 const record = `jsonb_to_recordset($6::jsonb) as (
   "key" uuid, "type" text, "at" float8, "endpoint" text, "payload" jsonb)`;
 
 /**
  * Writes it by one statement, which is a transaction of its own: keys in their order, endpoints, activity, facts. The
  * order of the first two is that of their mention in the last line, that of the others is the one they stand in.
- * @returns the version that the rows of `changed` have now
  * @throws the database's 40001 when a key was entered before, an endpoint is not as it was known, somebody watches what
  * changed, or the application is gone
  */
-export async function insertKnown(db: Queryable, applicationId: string, write: KnownWrite): Promise<string> {
+export async function insertKnown(db: Queryable, applicationId: string, write: KnownWrite): Promise<Written> {
   const { batchId, generations, facts, count, length, changed, unchanged, activity } = write;
-  const { rows } = await db.query<{ version: string }>({
+  const { rows } = await db.query<Written>({
     name: 'ingest-known-write',
     text: `with given as materialized (
         select * from rows from (${record}) with ordinality as fact (key, type, at, endpoint_id, payload, n)
@@ -84,7 +94,7 @@ export async function insertKnown(db: Queryable, applicationId: string, write: K
       ), changed as (
         ${updateUnchanged('$5', '$7')} returning e.id
       ), active as (
-        ${insertActivity('$5', '$8', '$9')}
+        ${insertActivity('$5', '$8', '$9')} returning endpoint_id
       ), ${batchCtes(`(
         select at, $5::text as application_id, type, endpoint_id, null::uuid as message_id, null::uuid as dispatch_id, payload, n
         from given
@@ -96,12 +106,12 @@ export async function insertKnown(db: Queryable, applicationId: string, write: K
           and ($11 = 0 or not exists (select from attribute_watches where application_id = $5))
           and not exists (select from unnest($12::text[], $13::xid[]) as seen (id, version) where not exists (
             select from endpoints e where e.application_id = $5 and e.id = seen.id and e.xmin = seen.version offset 0))),
-        pg_current_xact_id()::xid::text as version`,
+        pg_current_xact_id()::xid::text as version, array(select endpoint_id from active) as active`,
     values: [
       ...[batchId, generations.today, count, length, applicationId],
       ...[facts, JSON.stringify(changed), activity.ids, activity.times],
       ...[generations.yesterday, changed.length, unchanged.ids, unchanged.versions],
     ],
   });
-  return rows[0]!.version;
+  return rows[0]!;
 }

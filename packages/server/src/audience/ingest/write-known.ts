@@ -1,5 +1,5 @@
 import type { Database } from '../../platform/database.ts';
-import { latestSigns, type SignOfLife } from '../endpoints/activity.ts';
+import { isNews, latestSigns, type SignOfLife } from '../endpoints/activity.ts';
 import type { EndpointChange } from '../endpoints/item.ts';
 import { changeAlone } from '../endpoints/known.ts';
 import type { EndpointRow } from '../endpoints/row.ts';
@@ -60,14 +60,20 @@ export async function writeKnown(
   const changed = changedRows(group, endpoints, options.now);
   const { batchId, memory } = options;
   if (!changed || (changed.length > 0 && memory.isWatched(applicationId))) return undefined;
-  const version = await insertKnown(database, applicationId, {
+  const facts = factsOf(group, endpoints);
+  const { version, active } = await insertKnown(database, applicationId, {
     batchId,
     generations,
-    ...factsOf(group, (id) => endpoints.get(id)!.userId ?? undefined),
+    ...facts,
     changed: changed.map((row) => ({ ...row, version: endpoints.get(row.id)!.version })),
     unchanged: versionsBut(endpoints, changed),
   });
-  for (const row of changed) memory.remember(applicationId, { ...row, version });
+  const { ids, times } = facts.activity;
+  const signs = new Map(ids.map((id, place) => [id, times[place]!]));
+  for (const id of active) endpoints.get(id)!.activeAt = signs.get(id)!;
+  for (const row of changed) {
+    memory.remember(applicationId, { ...row, version, activeAt: endpoints.get(row.id)!.activeAt });
+  }
   const changedIds = new Set(changed.map(({ id }) => id));
   for (const { item } of group) {
     const { endpointId: id, endpoint } = item;
@@ -147,11 +153,12 @@ function changeOf({ item }: KnownItem, index: number): EndpointChange {
   return { ...item.change, index };
 }
 
-function factsOf(group: readonly KnownItem[], userOf: (endpointId: string) => string | undefined) {
+function factsOf(group: readonly KnownItem[], endpoints: ReadonlyMap<string, Remembered>) {
   const signs: SignOfLife[] = [];
   let [facts, count, length] = ['', 0, 0];
   for (const { item, events } of group) {
-    const payloadOf = payloadsOf(userOf(item.endpointId));
+    const { userId, activeAt } = endpoints.get(item.endpointId)!;
+    const payloadOf = payloadsOf(userId ?? undefined);
     const endpoint = JSON.stringify(item.endpointId);
     for (const event of events) {
       const payload = payloadOf(event);
@@ -161,7 +168,7 @@ function factsOf(group: readonly KnownItem[], userOf: (endpointId: string) => st
       length += payload.length;
     }
     const sign = signOfLife(item.endpointId, events);
-    if (sign) signs.push(sign);
+    if (sign && isNews(sign, activeAt)) signs.push(sign);
   }
   return { facts: `${facts}]`, count, length, activity: latestSigns(signs) };
 }
