@@ -81,9 +81,9 @@ describe('memory of endpoints', () => {
 
   test('is not trusted for a while after it was wrong', () => {
     const memory = new EndpointMemory();
-    expect(memory.isTrusted()).toBe(true);
+    expect(memory.trustNext()).toBe(true);
     memory.distrust();
-    const answers = Array.from({ length: 21 }, () => memory.isTrusted());
+    const answers = Array.from({ length: 21 }, () => memory.trustNext());
     expect(answers.slice(0, 20)).not.toContain(true);
     expect(answers[20]).toBe(true);
   });

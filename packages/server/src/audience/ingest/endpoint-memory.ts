@@ -95,7 +95,7 @@ export class EndpointMemory {
   }
 
   /** May the next group go by what is remembered? */
-  isTrusted(): boolean {
+  trustNext(): boolean {
     if (this.#distrusted === 0) return true;
     this.#distrusted--;
     return false;

@@ -260,13 +260,15 @@ class GroupedIngest implements Ingest {
     const until = Math.min(...group.map(({ since }) => since)) + this.#retryForMs;
     const refusals = new Refusals();
     let delayMs = retryDelayMs;
-    let way: Way = this.#memory.isTrusted() ? 'remembered' : 'looked up';
+    let way: Way = this.#memory.trustNext() ? 'remembered' : 'looked up';
     for (let attempt = 1; ; ) {
       try {
         return byRequest(group, await this.#attempt(applicationId, items, refusals, way));
       } catch (error) {
-        if (way === 'remembered') this.#memory.distrust();
-        way = way === 'remembered' && isConflict(error) ? 'looked up' : 'long';
+        if (way === 'remembered' && isConflict(error)) {
+          this.#memory.distrust();
+          way = 'looked up';
+        } else way = 'long';
         if (isConnectionError(error)) {
           this.#memory.clear();
           // Perhaps between the commit and its answer: then the next attempt finds the keys of all events.

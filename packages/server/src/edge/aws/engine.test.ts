@@ -229,6 +229,29 @@ test('bodies that are announced and never come hold up nobody', async () => {
   for (const socket of sockets) socket.destroy();
 });
 
+test('signed headers count with all of their values, whatever other headers are called', async () => {
+  const signed = sign({ method: 'GET', path: '/v1/apps/conflict', headers: { 'x-twice': 'a,b c' } }, signer);
+  const lines = Object.entries(signed).filter(([name]) => name !== 'x-twice');
+  const ask = async (more: [string, string][]) => {
+    const head = [...lines, ...more].map(([name, value]) => `${name}: ${value}\r\n`).join('');
+    const socket = connect(server.port, '127.0.0.1');
+    socket.end(`GET /v1/apps/conflict HTTP/1.1\r\n${head}connection: close\r\n\r\n`);
+    let reply = '';
+    for await (const chunk of socket) reply += chunk;
+    return Number(reply.slice(9, 12));
+  };
+  expect(await ask([['X-Twice', 'a,b c']])).toBe(409);
+  const twice: [string, string][] = [
+    ['X-Twice', ' a'],
+    ['__proto__', 'x'],
+    ['x-twice', 'b   c '],
+    ['__PROTO__', 'y'],
+  ];
+  expect(await ask(twice)).toBe(409);
+  expect(await ask([['x-twice', 'a'], ...twice])).toBe(403);
+  expect(await ask([['constructor', 'x']])).toBe(403);
+});
+
 function head(request: RawRequest, options: SignOptions): string {
   const lines = Object.entries(sign(request, options)).map(([name, value]) => `${name}: ${value}\r\n`);
   return `${request.method} ${request.path} HTTP/1.1\r\n${lines.join('')}\r\n`;

@@ -80,7 +80,9 @@ export function createWireEngine(options: WireEngineOptions): WireEngine {
   const router = new Router([...operationModels.values(), beaconModel]);
   const door = options.publishable;
   const findAccessKey: FindAccessKey = (id) =>
-    door && isPublishableKeyId(id) ? publishableAccessKey(door, id) : options.findAccessKey(id);
+    door && isPublishableKeyId(id)
+      ? publishableAccessKey(door, id).then((key) => key ?? options.findAccessKey(id))
+      : options.findAccessKey(id);
   const verifier = new SignatureVerifier({ ...options, findAccessKey, service });
 
   async function answer(
@@ -243,16 +245,30 @@ function groupQuery(pairs: [string, string][]): Map<string, string[]> {
 }
 
 function signedRequest(request: IncomingMessage, url: Url): SignedRequest {
-  const { headers } = request;
-  // `headers` keeps one of several `Host` and joins others in its own way.
-  const isEachOnce = Object.keys(headers).length * 2 === request.rawHeaders.length;
-  const values = isEachOnce ? headers : request.headersDistinct;
+  const { headers, rawHeaders } = request;
+  // `headers` keeps one of several `Host`, joins others in its own way, and has no `__proto__`: these are read anew.
+  const isEachOnce = Object.keys(headers).length * 2 === rawHeaders.length;
+  const all = isEachOnce ? undefined : valuesOf(rawHeaders);
   return {
     method: request.method ?? '',
     rawPath: url.rawPath,
     query: url.query,
-    header: (name) => (Object.hasOwn(values, name) ? values[name] : undefined),
+    header: all
+      ? (name) => all.get(name)
+      : (name) => (Object.hasOwn(headers, name) ? headers[name] : undefined),
   };
+}
+
+/** The headers by lower-case name, with all values of each. */
+function valuesOf(rawHeaders: readonly string[]): Map<string, string[]> {
+  const headers = new Map<string, string[]>();
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!.toLowerCase();
+    const values = headers.get(name);
+    if (values) values.push(rawHeaders[at + 1]!);
+    else headers.set(name, [rawHeaders[at + 1]!]);
+  }
+  return headers;
 }
 
 /** The application that an operation is about: named by its path, or by the ARN in its path. */
