@@ -104,7 +104,10 @@ describe('a connection is used again', () => {
   test('not when it is old, idle for long, or the body was not read to its end', async () => {
     const { port, sockets } = await server((_, response) => response.end('x'.repeat(100)));
     const old = { allowPrivateHosts: true, connections: connectionsWith({ maxAgeMs: 1 }) };
-    for (let turn = 0; turn < 2; turn++) await put(port, old);
+    for (let turn = 0; turn < 2; turn++) {
+      await put(port, old);
+      await until(() => old.connections.counts.open === 0);
+    }
     expect(sockets).toHaveLength(2);
     const idle = { allowPrivateHosts: true, connections: connectionsWith({ idleMs: 20 }) };
     await put(port, idle);
