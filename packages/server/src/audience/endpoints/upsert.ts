@@ -73,8 +73,11 @@ export interface UpsertResult {
   newIds: string[];
 }
 
-/** Statements in which a batch starts anew because others changed the same endpoints meanwhile. */
-const maxAttempts = 20;
+/**
+ * How often a batch starts anew because others changed the same endpoints meanwhile: a few milliseconds each. Where half
+ * of all attempts are disturbed, 20 of them were too few for one batch in a million.
+ */
+const maxAttempts = 100;
 const uniqueViolation = '23505';
 
 /**

@@ -78,7 +78,7 @@ const record = `jsonb_to_recordset($6::jsonb) as (
 
 /**
  * Writes it by one statement, which is a transaction of its own: keys in their order, endpoints, activity, facts. The
- * order of the first two is that of their mention in the last line, that of the others is the one they stand in.
+ * order of the first three is that of their mention in the last lines; facts are written last.
  * @throws the database's 40001 when a key was entered before, an endpoint is not as it was known, somebody watches what
  * changed, or the application is gone
  */
